@@ -1,0 +1,27 @@
+"""The `usage` object of the OpenAI format, as its many speakers write it."""
+
+from __future__ import annotations
+
+from apps.gateway.providers.base import Usage
+
+
+def parse_usage(usage: object) -> Usage | None:
+    """Return the counts, or None when there are none: an upstream that counts nothing writes zeros."""
+    if not isinstance(usage, dict):
+        return None
+    prompt = usage.get("prompt_tokens_details")
+    completion = usage.get("completion_tokens_details")
+    cached = _count(prompt, "cached_tokens") or _count(usage, "prompt_cache_hit_tokens")
+    parsed = Usage(
+        prompt_tokens=_count(usage, "prompt_tokens"),
+        completion_tokens=_count(usage, "completion_tokens"),
+        cached_tokens=cached,
+        reasoning_tokens=_count(completion, "reasoning_tokens"),
+        cache_write_tokens=_count(prompt, "cache_write_tokens"),
+    )
+    return parsed if parsed.prompt_tokens or parsed.completion_tokens else None
+
+
+def _count(counts: object, name: str) -> int:
+    value = counts.get(name) if isinstance(counts, dict) else None
+    return value if isinstance(value, int) and value > 0 else 0
