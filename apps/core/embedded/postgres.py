@@ -24,7 +24,7 @@ from psycopg import sql
 from apps.core.embedded.binaries import POSTGRES_MAJOR, find_postgres, name_postgres_version
 from apps.core.embedded.demotion import Unprivileged, find_unprivileged_user, make_runnable
 from apps.core.embedded.errors import EmbeddedServiceError
-from apps.core.embedded.processes import is_process_of
+from apps.core.embedded.processes import find_processes_in, is_process_of, read_command
 from apps.core.embedded.service import EmbeddedService
 from apps.core.embedded.state import LOOPBACK, make_private_dir, read_or_create, remember_port
 
@@ -69,8 +69,6 @@ class EmbeddedPostgres(EmbeddedService):
     def __init__(self, data_dir: Path, *, durable: bool = True) -> None:
         super().__init__(data_dir, durable=durable)
         self.cluster = self.data_dir / "cluster"
-        self._port = 0
-        self._password = ""
         self._prefix: Path | None = None
         self._user: Unprivileged | None = None
 
@@ -102,6 +100,7 @@ class EmbeddedPostgres(EmbeddedService):
 
     def spawn(self, output: IO[bytes] | int | None = None) -> subprocess.Popen[bytes]:
         """Start the server process in its cluster's directory, as the unprivileged user when we are root."""
+        self._forget_foreign_pid()
         options: dict[str, Any] = self._user.popen_options() if self._user else {}
         return self._popen(
             self.build_command(), directory=self.cluster, environment=_build_environment(), output=output, **options
@@ -139,12 +138,27 @@ class EmbeddedPostgres(EmbeddedService):
 
     def _end_leftover_server(self) -> None:
         """End the server that `postmaster.pid` names, if that process really is this cluster's server."""
-        try:
-            pid = int((self.cluster / "postmaster.pid").read_text().split("\n", 1)[0])
-        except (FileNotFoundError, ValueError):
-            return
-        if is_process_of(pid, command="postgres", directory=self.cluster):
+        pid = self._read_pid_file()
+        if pid and is_process_of(pid, command="postgres", directory=self.cluster):
             self._end_leftover(pid)
+
+    def _forget_foreign_pid(self) -> None:
+        """Remove a `postmaster.pid` whose number now belongs to some other process.
+
+        After kill -9 or a power cut the number may be taken again (in a container it nearly always is), and Postgres
+        would refuse to start because of it. The file stays while any process works in the cluster: it then guards
+        the shared memory of a killed server's last children.
+        """
+        pid = self._read_pid_file()
+        is_foreign = read_command(pid) and not is_process_of(pid, command="postgres", directory=self.cluster)
+        if pid and is_foreign and not find_processes_in(self.cluster):
+            (self.cluster / "postmaster.pid").unlink(missing_ok=True)
+
+    def _read_pid_file(self) -> int:
+        try:
+            return int((self.cluster / "postmaster.pid").read_text().split("\n", 1)[0])
+        except (FileNotFoundError, ValueError):
+            return 0
 
     def _create_cluster(self) -> None:
         """Run initdb beside the final place and move its work there, so that a half-made cluster is never used."""
@@ -211,6 +225,11 @@ class EmbeddedPostgres(EmbeddedService):
                 sql.Literal(self._password),
             )
             connection.execute(rights)
+            if not self.durable:
+                # Tests empty append-only tables between themselves; nobody else may put their triggers to rest.
+                connection.execute(
+                    sql.SQL("GRANT SET ON PARAMETER session_replication_role TO {}").format(sql.Identifier(ROLE))
+                )
             if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).fetchall():
                 connection.execute(
                     sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(DATABASE), sql.Identifier(ROLE))

@@ -92,19 +92,35 @@ def read_command(pid: int) -> str:
 
 def read_working_dir(pid: int) -> Path | None:
     """Return the directory a process works in, None when it cannot be told."""
-    try:
-        return Path(f"/proc/{pid}/cwd").readlink()
-    except OSError:
-        return None
+    if IS_LINUX:
+        try:
+            return Path(f"/proc/{pid}/cwd").readlink()
+        except OSError:
+            return None
+    # lsof is part of macOS and the BSDs; its answer has one field a line, the name's starts with an n.
+    names = [line[1:] for line in _ask(["lsof", "-a", "-p", str(pid), "-d", "cwd", "-Fn"]) if line.startswith("n")]
+    return Path(names[0]) if names else None
 
 
 def is_process_of(pid: int, *, command: str, directory: Path) -> bool:
-    """Say whether the process runs `command` in `directory` (the directory is compared where it can be known)."""
-    if read_command(pid) != command:
-        return False
-    return not IS_LINUX or read_working_dir(pid) == directory.resolve()
+    """Say whether the process runs `command` in `directory`."""
+    return read_command(pid) == command and read_working_dir(pid) == directory.resolve()
+
+
+def find_processes_in(directory: Path) -> list[int]:
+    """Return the processes that work in `directory`; none where the system does not list them."""
+    wanted = directory.resolve()
+    numbers = (int(entry.name) for entry in Path("/proc").glob("[0-9]*")) if IS_LINUX else iter(())
+    return [pid for pid in numbers if read_working_dir(pid) == wanted]
 
 
 def _ask_ps(pid: int, columns: str) -> str:
-    answer = subprocess.run(["ps", "-o", columns, "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S603, S607
-    return answer.stdout.strip()
+    return " ".join(_ask(["ps", "-o", columns, "-p", str(pid)])).strip()
+
+
+def _ask(command: list[str]) -> list[str]:
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    except OSError:
+        return []
+    return answer.stdout.splitlines()

@@ -7,13 +7,18 @@ import secrets
 import signal
 import socket
 import subprocess
-from pathlib import Path
 from typing import IO
 
 from apps.core.embedded.binaries import find_redis
 from apps.core.embedded.processes import is_process_of
 from apps.core.embedded.service import EmbeddedService
-from apps.core.embedded.state import LOOPBACK, make_private_dir, read_or_create, remember_port, write_private
+from apps.core.embedded.state import (
+    LOOPBACK,
+    make_private_dir,
+    read_or_create,
+    remember_port,
+    write_private,
+)
 
 PID_FILE = "redis.pid"
 CONFIG_FILE = "redis.conf"
@@ -24,11 +29,6 @@ class EmbeddedRedis(EmbeddedService):
 
     name = "Redis"
     stop_signal = signal.SIGTERM
-
-    def __init__(self, data_dir: Path, *, durable: bool = True) -> None:
-        super().__init__(data_dir, durable=durable)
-        self._port = 0
-        self._password = ""
 
     @property
     def url(self) -> str:

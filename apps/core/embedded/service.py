@@ -10,7 +10,7 @@ from typing import IO
 
 from apps.core.embedded.errors import EmbeddedServiceError
 from apps.core.embedded.processes import ProcessIdentity, die_with_parent
-from apps.core.embedded.state import make_private_dir
+from apps.core.embedded.state import make_private_dir, read_optional
 
 POLL_SECONDS = 0.02
 
@@ -30,12 +30,22 @@ class EmbeddedService:
     def __init__(self, data_dir: Path, *, durable: bool = True) -> None:
         self.data_dir = data_dir.absolute()
         self.durable = durable
+        self._port = 0
+        self._password = ""
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """Return the URL, password included; known from `prepare()` on."""
         raise NotImplementedError
+
+    def recall_url(self) -> str | None:
+        """Return the URL under which this directory's server was last started, None when it never was."""
+        port, password = read_optional(self.data_dir / "port"), read_optional(self.data_dir / "password")
+        if not port or not password:
+            return None
+        self._port, self._password = int(port), password
+        return self.url
 
     def prepare(self) -> None:
         """Make everything ready for `spawn()`: directory, password, port; end what an earlier start left running."""

@@ -51,6 +51,14 @@ def read_or_create(path: Path, create: Callable[[], str]) -> str:
     return content
 
 
+def read_optional(path: Path) -> str | None:
+    """Return the file's content, None when there is none that we may read."""
+    try:
+        return path.read_text()
+    except OSError:
+        return None
+
+
 def is_port_free(port: int, host: str = LOOPBACK) -> bool:
     """Say whether a server could listen on the port now."""
     with socket.socket() as probe:

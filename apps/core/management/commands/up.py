@@ -1,0 +1,63 @@
+"""`manage.py up`: everything, on one machine, from one command."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections
+
+from apps.core.supervisor.banner import build_banner
+from apps.core.supervisor.health import HealthProbe
+from apps.core.supervisor.launch import Stage
+from apps.core.supervisor.options import add_arguments
+from apps.core.supervisor.programs import build_programs
+from apps.core.supervisor.readying import Access, bring_up_to_date, wait_for_database, wait_for_redis
+from apps.core.supervisor.supervisor import Supervisor
+
+PRODUCTION_SETTINGS = "project.settings.production"
+
+
+class Command(BaseCommand):
+    help = (
+        "Start everything: Postgres and Redis (embedded unless DATABASE_URL and REDIS_URL are set), migrations, the "
+        "first administrator and API key, then web, worker, beat and relay. Ctrl-C or SIGTERM stops it all."
+    )
+    # Checked in handle(), with the stricter ones of production.
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_arguments(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        premises = Stage.premises
+        if premises is None:
+            raise CommandError("Run it as `python manage.py up`: the services start before Django does.")
+        self.check(include_deployment_checks=settings.SETTINGS_MODULE == PRODUCTION_SETTINGS)
+        premises.wait_for_services()
+        wait_for_database()
+        wait_for_redis()
+        access = bring_up_to_date(may_migrate=not options["no_migrate"], say=premises.output.say)
+        connections.close_all()
+        supervisor = Supervisor(
+            services=premises.services,
+            programs=build_programs(premises),
+            output=premises.output,
+            remember=premises.remember,
+        )
+        plan = premises.plan
+        probe = HealthProbe(plan.host, plan.port) if premises.listener else None
+
+        def announce() -> None:
+            seconds = time.monotonic() - premises.begun
+            premises.output.show(_describe(premises.listener is not None, access, seconds))
+
+        supervisor.run(probe=probe, announce=announce)
+
+
+def _describe(serves_web: bool, access: Access, seconds: float) -> str:
+    if not serves_web:
+        return f"\n  Portico is running without web (started in {seconds:.1f} s).\n\n"
+    return build_banner(site_url=settings.SITE_URL, data_dir=settings.DATA_DIR, access=access, seconds=seconds)

@@ -1,0 +1,119 @@
+"""Between services and programs: wait for them, bring the schema up to date, make sure there is somebody to log in."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import redis
+from django.core.management import call_command
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from psycopg import Error as PsycopgError
+from psycopg_pool import PoolTimeout
+
+from apps.core.locks import advisory_key
+from apps.core.redis import get_redis
+from apps.core.supervisor.errors import StartError
+
+WAIT_SECONDS = 60.0
+PAUSE_SECONDS = 0.1
+DATABASE_ERRORS = (DatabaseError, PsycopgError, PoolTimeout)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How the first person gets in; what was not generated just now is not known in clear."""
+
+    admin_email: str = ""
+    admin_password: str | None = None
+    api_key: str | None = None
+    api_key_prefix: str = ""
+
+
+def wait_for(name: str, is_there: Callable[[], None], errors: tuple[type[Exception], ...]) -> None:
+    """Call `is_there` until it raises none of `errors`.
+
+    Raises:
+        StartError: it still did after a minute.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            is_there()
+        except errors as error:
+            if time.monotonic() > deadline:
+                raise StartError(f"{name} did not answer for {WAIT_SECONDS:g} s: {error}") from error
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return
+
+
+def wait_for_database() -> None:
+    """Return when the database of DATABASE_URL takes connections."""
+    wait_for("The database of DATABASE_URL", connection.ensure_connection, DATABASE_ERRORS)
+
+
+def wait_for_redis() -> None:
+    """Return when the Redis of REDIS_URL answers."""
+
+    def ping() -> None:
+        get_redis().ping()
+
+    wait_for("The Redis of REDIS_URL", ping, (redis.RedisError,))
+
+
+def bring_up_to_date(*, may_migrate: bool, say: Callable[[str], None]) -> Access:
+    """Apply what migrations are missing, then bootstrap; one machine at a time.
+
+    Raises:
+        StartError: migrations are missing and may not be applied.
+    """
+    with _alone():
+        missing = find_missing_migrations()
+        if missing and not may_migrate:
+            raise StartError(
+                f"{len(missing)} migrations are not applied ({', '.join(missing[:3])}{' …' if missing[3:] else ''}). "
+                "Start without --no-migrate, or run `manage.py migrate` first."
+            )
+        if missing:
+            say(f"applying {len(missing)} migrations")
+            call_command("migrate", interactive=False, verbosity=0)
+        return bootstrap()
+
+
+def find_missing_migrations() -> list[str]:
+    """Return the names of the migrations that the database has not seen, in order."""
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
+
+
+def bootstrap() -> Access:
+    """Run `manage.py bootstrap` and return how to get in."""
+    answer = io.StringIO()
+    call_command("bootstrap", json=True, stdout=answer)
+    facts = json.loads(answer.getvalue())
+    return Access(
+        admin_email=facts.get("admin_email") or "",
+        admin_password=facts.get("admin_password"),
+        api_key=facts.get("api_key"),
+        api_key_prefix=facts.get("api_key_prefix") or "",
+    )
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Hold a lock of the session: migrations open and close transactions of their own."""
+    key = advisory_key(f"up:{DEFAULT_DB_ALIAS}")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [key])
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [key])
