@@ -1,0 +1,1 @@
+"""The street: one package per house; who may import whom is in pyproject.toml."""

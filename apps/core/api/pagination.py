@@ -1,0 +1,33 @@
+"""Cursor pages: stable under concurrent inserts, constant cost at any depth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import pagination
+from rest_framework.response import Response
+
+
+class CursorPagination(pagination.CursorPagination):
+    """`?cursor=…&page_size=…` (1–200, default 50); newest first by the key, which carries the time.
+
+    The answer is `{"items": […], "next": url|null, "previous": url|null}`.
+    """
+
+    page_size = 50
+    max_page_size = 200
+    page_size_query_param = "page_size"
+    ordering: Any = "-id"
+
+    def get_paginated_response(self, data: Any) -> Response:
+        """Return one page."""
+        return Response({"items": data, "next": self.get_next_link(), "previous": self.get_previous_link()})
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Return the page's JSON Schema."""
+        link = {"type": ["string", "null"], "format": "uri"}
+        return {
+            "type": "object",
+            "required": ["items", "next", "previous"],
+            "properties": {"items": schema, "next": link, "previous": link},
+        }

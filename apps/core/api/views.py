@@ -1,0 +1,43 @@
+"""Bases of /api/v3 views: the actor, the scope of each verb, one order of doing things."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from rest_framework import generics
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps.core.actor import ANONYMOUS, Actor
+
+
+class ActorMixin:
+    """Gives a view its actor and states what the verbs need.
+
+    `scopes` maps HTTP methods to scopes (`conversations:read`); a method that is missing is refused for keys and tokens.
+    `is_open` marks a view that answers the anonymous.
+    """
+
+    scopes: ClassVar[dict[str, str]] = {}
+    is_open: ClassVar[bool] = False
+    request: Any
+
+    @property
+    def actor(self) -> Actor:
+        """Return who is calling."""
+        actor: Actor = getattr(self.request._request, "actor", ANONYMOUS)
+        return actor
+
+
+class View(ActorMixin, APIView):
+    """A view that is one verb on something."""
+
+
+class ListView(ActorMixin, generics.GenericAPIView):
+    """A view over rows: declare `queryset` per actor in `get_queryset`, `serializer_class`, `filterset_class`."""
+
+    def page(self, request: Request, queryset: Any) -> Response:
+        """Answer one cursor page of the filtered rows."""
+        rows = self.paginate_queryset(self.filter_queryset(queryset))
+        return self.get_paginated_response(self.get_serializer(rows, many=True).data)

@@ -1,0 +1,1 @@
+"""REST plumbing of this house: idempotent POSTs."""

@@ -1,0 +1,8 @@
+"""States of a delivery."""
+
+from django.db import models
+
+
+class DeliveryState(models.TextChoices):
+    PENDING = "pending", "Pending"
+    DEAD = "dead", "Dead letter"

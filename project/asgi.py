@@ -1,0 +1,32 @@
+"""The web process: the hot path first, then WebSockets, then Django."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings.local")
+
+from django.core.asgi import get_asgi_application
+
+django_application = get_asgi_application()
+
+# Everything below reads models, so it comes after Django's start.
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+
+from apps.conversations.urls import websocket_urlpatterns  # noqa: E402
+from apps.gateway.edge import GatewayApplication  # noqa: E402
+from apps.users.sockets import SocketActorMiddleware  # noqa: E402
+
+gateway = GatewayApplication()
+_routes = ProtocolTypeRouter(
+    {"http": django_application, "websocket": SocketActorMiddleware(URLRouter(websocket_urlpatterns))}
+)
+
+
+async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Route one connection: lifespan and the machine paths to the gateway, everything else to Django and Channels."""
+    if scope["type"] == "lifespan" or (scope["type"] == "http" and gateway.serves(scope["path"])):
+        await gateway(scope, receive, send)
+    else:
+        await _routes(scope, receive, send)

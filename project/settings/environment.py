@@ -1,0 +1,153 @@
+"""The environment, typed: every variable that Portico reads, in one place.
+
+`docs/settings.md` and `.env.example` list the same names; a test holds the three together.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+BASE_DIR = Path(__file__).resolve().parents[2]
+
+
+class Environment(BaseSettings):
+    """Variables of the process. Names are the upper-case aliases; unknown variables are ignored."""
+
+    model_config = SettingsConfigDict(
+        env_file=BASE_DIR / ".env", extra="ignore", populate_by_name=True, env_ignore_empty=True
+    )
+
+    # Where things are
+    data_dir: Path = Field(
+        BASE_DIR / "var", alias="PORTICO_DATA", description="State directory: secrets, journals, embedded services."
+    )
+    host: str = Field("127.0.0.1", alias="PORTICO_HOST", description="Address that the web process listens on.")
+    port: int = Field(8000, alias="PORT", ge=1, le=65535, description="Port of the web process.")
+    public_url: str = Field(
+        "",
+        alias="PORTICO_PUBLIC_URL",
+        description="URL under which people reach Portico, for links in mails and the OAuth issuer; default http://localhost:PORT.",
+    )
+    allowed_hosts: Annotated[list[str], NoDecode] = Field(
+        ["*"],
+        alias="PORTICO_ALLOWED_HOSTS",
+        description="Host names that are answered, comma-separated; `*` only outside production.",
+    )
+    trusted_proxies: Annotated[list[str], NoDecode] = Field(
+        [],
+        alias="PORTICO_TRUSTED_PROXIES",
+        description="CIDRs of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, comma-separated.",
+    )
+    cors_origins: Annotated[list[str], NoDecode] = Field(
+        [],
+        alias="PORTICO_CORS_ORIGINS",
+        description="Origins whose browsers may call /api/v3 and /v1, comma-separated.",
+    )
+    web_concurrency: int = Field(1, alias="WEB_CONCURRENCY", ge=1, le=256, description="Number of web processes.")
+
+    # Services
+    database_url: str = Field(
+        "", alias="DATABASE_URL", description="postgresql://user:password@host:port/name; unset: embedded Postgres."
+    )
+    redis_url: str = Field("", alias="REDIS_URL", description="redis://:password@host:port/0; unset: embedded Redis.")
+    celery_broker_url: str = Field("", alias="CELERY_BROKER_URL", description="Celery broker; default REDIS_URL.")
+
+    # Secrets
+    secret_key: SecretStr = Field(
+        SecretStr(""),
+        alias="PORTICO_SECRET_KEY",
+        description="Django's signing key; `manage.py up` keeps a generated one in PORTICO_DATA.",
+    )
+    field_encryption_keys: SecretStr = Field(
+        SecretStr(""),
+        alias="PORTICO_FIELD_ENCRYPTION_KEYS",
+        description="Keys of encrypted fields, newest first: `id:base64` with 32 bytes each, comma-separated.",
+    )
+    jwt_private_key_file: Path | None = Field(
+        None, alias="PORTICO_JWT_PRIVATE_KEY_FILE", description="PEM file of the RSA key that signs access tokens."
+    )
+
+    # First start
+    admin_email: str = Field(
+        "", alias="PORTICO_ADMIN_EMAIL", description="E-mail of the first administrator; default admin@portico.local."
+    )
+    admin_password: SecretStr = Field(
+        SecretStr(""),
+        alias="PORTICO_ADMIN_PASSWORD",
+        description="Password of the first administrator; default generated and printed once.",
+    )
+    api_key: SecretStr = Field(
+        SecretStr(""),
+        alias="PORTICO_API_KEY",
+        description="API key without limits, made at first start; 32 or more characters.",
+    )
+
+    # Providers
+    openai_api_key: SecretStr = Field(SecretStr(""), alias="OPENAI_API_KEY", description="Credential of OpenAI.")
+    openai_base_url: str = Field(
+        "",
+        alias="OPENAI_BASE_URL",
+        description="Base URL of OpenAI or any compatible server, with /v1; default https://api.openai.com/v1.",
+    )
+    anthropic_api_key: SecretStr = Field(
+        SecretStr(""), alias="ANTHROPIC_API_KEY", description="Credential of Anthropic."
+    )
+    anthropic_base_url: str = Field(
+        "", alias="ANTHROPIC_BASE_URL", description="Base URL of Anthropic; default https://api.anthropic.com."
+    )
+    openrouter_api_key: SecretStr = Field(
+        SecretStr(""), alias="OPENROUTER_API_KEY", description="Credential of OpenRouter."
+    )
+    ollama_base_url: str = Field(
+        "", alias="OLLAMA_BASE_URL", description="Base URL of an Ollama server, for example http://localhost:11434."
+    )
+
+    # Behaviour
+    outbound_allow: Annotated[list[str], NoDecode] = Field(
+        [],
+        alias="PORTICO_OUTBOUND_ALLOW",
+        description="CIDRs of private networks that outbound calls to user-given URLs may reach, comma-separated.",
+    )
+    journal_sync: Literal["interval", "always"] = Field(
+        "interval",
+        alias="PORTICO_JOURNAL_SYNC",
+        description="When the usage journal reaches the disk: every 100 ms, or before the last byte of every answer.",
+    )
+    log_format: Literal["console", "json"] = Field(
+        "console", alias="PORTICO_LOG_FORMAT", description="Form of log lines."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", alias="PORTICO_LOG_LEVEL", description="Lowest level that is logged."
+    )
+    registration: Literal["open", "closed"] = Field(
+        "open", alias="PORTICO_REGISTRATION", description="Whether people may register themselves."
+    )
+    email_url: str = Field(
+        "",
+        alias="PORTICO_EMAIL_URL",
+        description="smtp://user:password@host:port or smtps://; unset: mails are printed to the log.",
+    )
+    email_from: str = Field("Portico <portico@localhost>", alias="PORTICO_EMAIL_FROM", description="Sender of mails.")
+    metrics_token: SecretStr = Field(
+        SecretStr(""),
+        alias="PORTICO_METRICS_TOKEN",
+        description="Bearer token that /metrics asks for; unset: only loopback addresses may read it.",
+    )
+
+    @field_validator("allowed_hosts", "trusted_proxies", "cors_origins", "outbound_allow", mode="before")
+    @classmethod
+    def split_commas(cls, value: object) -> object:
+        """Accept `a, b` for a list."""
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    def broker_url(self) -> str:
+        """Return the broker's URL: its own, or Redis."""
+        return self.celery_broker_url or self.redis_url
+
+    def site_url(self) -> str:
+        """Return the public URL without a trailing slash."""
+        return (self.public_url or f"http://localhost:{self.port}").rstrip("/")

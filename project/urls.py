@@ -1,0 +1,18 @@
+"""All HTML and REST routes. `/v1/*` is answered before Django, see project/asgi.py."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("", include("apps.users.urls")),
+    path("", include("apps.audit.urls")),
+    path("", include("apps.billing.urls")),
+    path("", include("apps.integrations.urls")),
+    path("", include("apps.gateway.urls")),
+    path("", include("apps.conversations.urls")),
+    path("", include("apps.monitoring.urls")),
+    path("", include("apps.core.urls")),
+]
+handler404 = "apps.core.views.page_not_found"
+handler500 = "apps.core.views.server_error"

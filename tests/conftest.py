@@ -1,0 +1,72 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.core.cache import cache
+from django.db import connection
+from django.test import TransactionTestCase
+from rest_framework.test import APIClient
+
+from apps.core.actor import Actor
+from apps.core.redis import get_redis
+from apps.users.models import Membership
+from apps.users.selectors import actor_of_user
+from tests.factories.users import ApiKeyFactory, MembershipFactory
+
+_teardown = TransactionTestCase._fixture_teardown
+
+
+def _teardown_append_only(case: TransactionTestCase) -> None:
+    """Empty the tables after a transactional test, append-only ones included: their triggers rest for the moment."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+    try:
+        _teardown(case)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SET session_replication_role = DEFAULT")
+
+
+TransactionTestCase._fixture_teardown = _teardown_append_only
+
+
+@pytest.fixture(autouse=True)
+def _empty_redis() -> Iterator[None]:
+    """Give every test an empty Redis: counters and caches of one test are not another's."""
+    get_redis().flushdb()
+    cache.clear()
+    yield
+
+
+@pytest.fixture
+def member(db: None) -> Membership:
+    """Return the membership of an ordinary person in an ordinary organization."""
+    return MembershipFactory()
+
+
+@pytest.fixture
+def actor(member: Membership) -> Actor:
+    """Return that person as the caller."""
+    return actor_of_user(user=member.user, organization_id=member.organization_id, request_id="req_test")
+
+
+@pytest.fixture
+def api_as(db: None) -> Callable[[Membership], APIClient]:
+    """Return a function that makes a REST client with a fresh API key of a member."""
+
+    def build(membership: Membership) -> APIClient:
+        _, secret = ApiKeyFactory.with_secret(membership=membership)
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {secret}")
+        return client
+
+    return build
+
+
+@pytest.fixture
+def api(member: Membership, api_as: Callable[[Membership], APIClient]) -> APIClient:
+    """Return a REST client of `member`."""
+    return api_as(member)

@@ -1,0 +1,107 @@
+"""Facts are stored with their cause, in order, for ever."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+from uuid import UUID
+
+import pytest
+from django.db import connection, transaction
+from django.db.utils import DatabaseError
+
+from apps.core.actor import Actor
+from apps.core.ids import uuid7
+from apps.events.errors import StaleAggregate
+from apps.events.events import DomainEvent, event_types
+from apps.events.models import Aggregate, Delivery, Event
+from apps.events.services import publish, subscribe
+from apps.events.services.subscriptions import unsubscribe
+from tests.support.events import LampLit
+
+
+@pytest.fixture
+def listener():
+    subscribe("tests.listener", to=[LampLit], handler=lambda event: None)
+    yield "tests.listener"
+    unsubscribe("tests.listener")
+
+
+def test_an_event_is_stored_with_actor_request_version_and_payload(actor: Actor) -> None:
+    lamp = uuid7()
+    with transaction.atomic():
+        publish(LampLit(aggregate_id=lamp, brightness=3, by=(actor.user_id,)), actor=actor)
+        stored = publish(LampLit(aggregate_id=lamp, brightness=5), actor=actor)
+    assert (stored.aggregate_version, stored.type, stored.organization_id) == (2, "lamp.lit", actor.organization_id)
+    first = Event.objects.of_aggregate("lamp", lamp).first()
+    assert first.payload == {"brightness": 3, "by": [str(actor.user_id)]}
+    assert first.actor == {
+        "kind": "user", "user_id": str(actor.user_id), "organization_id": str(actor.organization_id),
+    }  # fmt: skip
+    assert first.request_id == "req_test"
+    assert stored.position > first.position > 0
+
+
+def test_a_rolled_back_change_leaves_no_event_and_no_delivery(actor: Actor, listener: str) -> None:
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        publish(LampLit(aggregate_id=uuid7(), brightness=1), actor=actor)
+        _ = 1 / 0
+    assert (Event.objects.count(), Delivery.objects.count(), Aggregate.objects.count()) == (0, 0, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_publishing_outside_a_transaction_is_refused(actor: Actor) -> None:
+    with pytest.raises(RuntimeError, match="needs a transaction"):
+        publish(LampLit(aggregate_id=uuid7(), brightness=1), actor=actor)
+    assert Event.objects.count() == 0
+
+
+def test_the_expected_version_guards_the_aggregate(actor: Actor) -> None:
+    lamp = uuid7()
+    with transaction.atomic():
+        publish(LampLit(aggregate_id=lamp, brightness=1), actor=actor, expected_version=0)
+    with pytest.raises(StaleAggregate) as caught, transaction.atomic():
+        publish(LampLit(aggregate_id=lamp, brightness=2), actor=actor, expected_version=0)
+    assert caught.value.status == 409
+    assert Event.objects.of_aggregate("lamp", lamp).count() == 1
+
+
+def test_one_delivery_per_subscriber_that_hears_the_type(actor: Actor, listener: str) -> None:
+    subscribe("tests.deaf", to=[], handler=lambda event: None)
+    with transaction.atomic():
+        publish(LampLit(aggregate_id=uuid7(), brightness=1), actor=actor)
+    unsubscribe("tests.deaf")
+    assert list(Delivery.objects.values_list("subscriber", flat=True)) == [listener]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE events_event SET type = 'x'", "DELETE FROM events_event", "TRUNCATE events_event", "TRUNCATE events_event_default"],
+)
+def test_the_store_refuses_to_change_the_past(actor: Actor, statement: str) -> None:
+    with transaction.atomic():
+        publish(LampLit(aggregate_id=uuid7(), brightness=1), actor=actor)
+    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement)
+    assert Event.objects.count() == 1
+
+
+def test_two_events_cannot_share_a_type() -> None:
+    with pytest.raises(TypeError, match=r"Two events are called lamp\.lit"):
+
+        @dataclass(frozen=True, kw_only=True)
+        class Other(DomainEvent):
+            type: ClassVar[str] = "lamp.lit"
+            aggregate_type: ClassVar[str] = "lamp"
+            other: UUID | None = None
+
+    assert event_types()["lamp.lit"] is LampLit
+
+
+def test_events_are_seen_by_their_organization_only(actor: Actor) -> None:
+    stranger = Actor(kind=actor.kind, organization_id=uuid7())
+    with transaction.atomic():
+        publish(LampLit(aggregate_id=uuid7(), brightness=1), actor=actor)
+    assert Event.objects.visible_to(actor).count() == 1
+    assert Event.objects.visible_to(stranger).count() == 0
+    assert Event.objects.visible_to(Actor(kind=actor.kind)).count() == 0
