@@ -5,6 +5,7 @@ from __future__ import annotations
 from apps.gateway.providers.base import Provider
 from apps.gateway.providers.openai import OpenAIProvider
 from apps.gateway.providers.openrouter import OpenRouterProvider
+from apps.gateway.providers.sandbox import SandboxProvider
 
 _providers: dict[str, Provider] = {}
 
@@ -31,5 +32,5 @@ def provider_kinds() -> tuple[str, ...]:
     return tuple(sorted(_providers))
 
 
-for _provider in (OpenAIProvider(), OpenRouterProvider()):
+for _provider in (OpenAIProvider(), OpenRouterProvider(), SandboxProvider()):
     register_provider(_provider)

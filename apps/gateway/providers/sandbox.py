@@ -1,0 +1,181 @@
+"""A provider without a network: deterministic, free, and obedient to prompts that ask for trouble."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import struct
+import time
+from collections.abc import AsyncIterator
+from typing import Any, ClassVar
+
+import aiohttp
+import orjson
+
+from apps.gateway.providers.base import (
+    CAPABILITY_CHAT,
+    CAPABILITY_EMBEDDINGS,
+    CAPABILITY_MODELS,
+    Chunk,
+    Completion,
+    Target,
+    UpstreamBroken,
+    UpstreamRejected,
+    UpstreamTimedOut,
+    Usage,
+)
+from apps.gateway.providers.refusals import error_from_object
+from apps.gateway.providers.sandbox_answer import (
+    EMBEDDING_DIMENSIONS,
+    MAX_EMBEDDING_DIMENSIONS,
+    Answer,
+    build_answer,
+    build_embedding,
+    count_input,
+)
+
+MODELS = ("sandbox-small", "sandbox-large", "sandbox-embedding")
+RETRY_AFTER_SECONDS = 1.0
+
+
+class SandboxProvider:
+    """Answers in the process itself. What prompts can ask of it: see `sandbox_prompt.Directives`.
+
+    `n` is taken as 1; `max_tokens`, `stop`, `tools`, `tool_choice`, `parallel_tool_calls`, `response_format` and
+    `reasoning_effort` are honoured, all else is without effect. Usage is counted in tokens of its own (see
+    `sandbox_answer.split_tokens`), exactly those that it streams.
+    """
+
+    kind: ClassVar[str] = "sandbox"
+    capabilities: ClassVar[frozenset[str]] = frozenset({CAPABILITY_CHAT, CAPABILITY_EMBEDDINGS, CAPABILITY_MODELS})
+
+    async def complete(
+        self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
+    ) -> Completion:
+        """Answer a chat-completions request in one piece."""
+        answer = build_answer(request)
+        await _obey(answer, target)
+        if answer.directives.cut_after is not None:
+            raise _cut(target)
+        message: dict[str, Any] = {"role": "assistant", "content": "".join(answer.tokens) if not answer.calls else None}
+        if answer.reasoning:
+            message["reasoning_content"] = "".join(answer.reasoning)
+        if answer.calls:
+            message["tool_calls"] = answer.calls
+        choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason, "logprobs": None}
+        payload = {
+            **_head(request_id, target, "chat.completion"),
+            "choices": [choice],
+            "usage": answer.usage.as_openai(),
+        }
+        return Completion(None, payload, answer.usage, answer.finish_reason, None)
+
+    async def stream(
+        self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
+    ) -> AsyncIterator[list[Chunk]]:
+        """Yield the answer token by token, each in a list of its own."""
+        answer = build_answer(request)
+        await _obey(answer, target)
+        head = _head(request_id, target, "chat.completion.chunk")
+        pace = answer.directives.pace_seconds
+        chunks = _chunks(head, answer)
+        for at, chunk in enumerate(chunks):
+            if answer.directives.cut_after is not None and at > answer.directives.cut_after:
+                raise _cut(target)
+            yield [chunk]
+            # Even without a pace others get their turn, and a closed stream ends here.
+            await asyncio.sleep(pace if at else 0)
+        if answer.directives.cut_after is not None:
+            raise _cut(target)
+        choice = {"index": 0, "delta": {}, "finish_reason": answer.finish_reason}
+        usage = orjson.dumps({**head, "choices": [], "usage": answer.usage.as_openai()})
+        yield [
+            Chunk(orjson.dumps({**head, "choices": [choice], "usage": None}), finish_reason=answer.finish_reason),
+            Chunk(usage, usage=answer.usage, is_usage_chunk=True),
+        ]
+
+    async def embed(
+        self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
+    ) -> Completion:
+        """Answer an embeddings request; `dimensions` (256 when silent) and `encoding_format` are honoured."""
+        inputs = _inputs(request.get("input"))
+        dimensions = request.get("dimensions") or EMBEDDING_DIMENSIONS
+        if not isinstance(dimensions, int) or not 1 <= dimensions <= MAX_EMBEDDING_DIMENSIONS:
+            raise UpstreamRejected(f"dimensions must be 1 to {MAX_EMBEDDING_DIMENSIONS}.", param="dimensions")
+        is_base64 = request.get("encoding_format") == "base64"
+        data = []
+        for index, value in enumerate(inputs):
+            vector = build_embedding(value, dimensions)
+            shown = encode_vector(vector) if is_base64 else vector
+            data.append({"object": "embedding", "index": index, "embedding": shown})
+        usage = Usage(prompt_tokens=max(1, sum(count_input(value) for value in inputs)))
+        counts = {"prompt_tokens": usage.prompt_tokens, "total_tokens": usage.prompt_tokens}
+        payload = {"object": "list", "data": data, "model": target.upstream_model, "usage": counts}
+        return Completion(None, payload, usage, None, None)
+
+    async def list_models(self, *, session: aiohttp.ClientSession, target: Target) -> list[str]:
+        """Return the sandbox's model names; any other name works as well."""
+        return list(MODELS)
+
+
+def encode_vector(vector: list[float]) -> str:
+    """Return a vector as OpenAI's base64 format has it: little-endian 32-bit floats."""
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+
+
+async def _obey(answer: Answer, target: Target) -> None:
+    stall = answer.directives.stall_seconds
+    if stall:
+        await asyncio.sleep(min(stall, target.read_timeout_seconds))
+        if stall > target.read_timeout_seconds:
+            raise UpstreamTimedOut(f"Provider {target.provider!r} sent nothing for too long.")
+    status = answer.directives.fail_status
+    if status is not None:
+        error = {"message": f"The prompt asked the sandbox to fail with status {status}.", "code": "sandbox_failure"}
+        raise error_from_object(target=target, status=status, error=error, retry_after=RETRY_AFTER_SECONDS)
+
+
+def _cut(target: Target) -> UpstreamBroken:
+    return UpstreamBroken(f"Provider {target.provider!r} cut its answer short.")
+
+
+def _head(request_id: str, target: Target, kind: str) -> dict[str, Any]:
+    digest = hashlib.blake2b(request_id.encode(), digest_size=12).hexdigest()
+    return {
+        "id": f"chatcmpl-{digest}",
+        "object": kind,
+        "created": int(time.time()),
+        "model": target.upstream_model,
+    }
+
+
+def _chunks(head: dict[str, Any], answer: Answer) -> list[Chunk]:
+    def build(delta: dict[str, Any], text: str = "", other_text: str = "") -> Chunk:
+        choice = {"index": 0, "delta": delta, "finish_reason": None}
+        return Chunk(orjson.dumps({**head, "choices": [choice], "usage": None}), text, other_text)
+
+    chunks = [build({"role": "assistant", "content": None if answer.calls else ""})]
+    chunks.extend(build({"reasoning_content": token}, other_text=token) for token in answer.reasoning)
+    for index, call in enumerate(answer.calls):
+        function = call["function"]
+        opening = {**call, "index": index, "function": {"name": function["name"], "arguments": ""}}
+        chunks.append(build({"tool_calls": [opening]}, other_text=function["name"]))
+        # In two halves, so that clients meet arguments in fragments.
+        middle = len(function["arguments"]) // 2
+        for part in (function["arguments"][:middle], function["arguments"][middle:]):
+            fragment = {"index": index, "function": {"arguments": part}}
+            chunks.append(build({"tool_calls": [fragment]}, other_text=part))
+    chunks.extend(build({"content": token}, text=token) for token in answer.tokens)
+    return chunks
+
+
+def _inputs(value: object) -> list[str | list[int]]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, list) and value:
+        if all(isinstance(item, int) for item in value):
+            return [value]
+        if all(isinstance(item, (str, list)) for item in value):
+            return value
+    raise UpstreamRejected("input must be a text, a list of texts, or lists of tokens.", param="input")

@@ -1,0 +1,162 @@
+"""How many tokens a text or a request has: estimated for admission, counted where a provider gives no usage.
+
+The estimate costs at most two microseconds per thousand characters and no memory. It leans upwards, since money is
+reserved by it: measured on 2,000-character pieces of technical English, Python, JavaScript, JSON, HTML and fifteen
+other languages against o200k_base, the median of each is 1.0 to 2.2 times the count (English 1.2, Python 1.6, Hindi
+2.2), and all but JavaScript stay above 0.98 of it in 95 of 100 pieces. Dense data (minified code, hexadecimal dumps) can
+have up to twice as many tokens as estimated.
+
+The count is exact for OpenAI's models and close for others, whose vocabularies are not public (Anthropic's newer
+models use up to a third more). Its tables take about 60 MB (o200k_base) and load in 60 ms when first needed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+import orjson
+
+MESSAGE_OVERHEAD_TOKENS = 4
+"""Role and separators around each message, as OpenAI counts them (3, and 1 for the role)."""
+REPLY_OVERHEAD_TOKENS = 3
+"""The beginning of the assistant's turn, which is part of every prompt."""
+IMAGE_TOKENS = 1_100
+"""A 1024 x 1024 image: 765 for GPT-4o, about 1,400 for Claude."""
+LOW_DETAIL_IMAGE_TOKENS = 85
+AUDIO_CHARACTERS_PER_TOKEN = 1_000
+"""Of base64: ten tokens a second, at the bit rate of spoken MP3."""
+FILE_CHARACTERS_PER_TOKEN = 16
+"""Of base64: a page of PDF has about 20 kB and 1,000 tokens."""
+
+Measure = Callable[[str], int]
+
+_ASCII_TOKENS = 0.32
+_NARROW_TOKENS = 0.5
+_WIDE_TOKENS = 0.8
+_NOT_WIDE_LEADS = bytes(range(0xE0))
+_CL100K_PREFIXES = ("gpt-4-", "gpt-3.5", "text-embedding-", "ft:gpt-4-", "ft:gpt-3.5")
+_CL100K_NAMES = frozenset({"gpt-4", "ft:gpt-4"})
+
+
+def count_text(text: str, model: str) -> int:
+    """Return the number of tokens of `text` in the vocabulary of `model`."""
+    if not text:
+        return 0
+    tokenizer = _tokenizer(_encoding_name(model))
+    try:
+        return int(tokenizer.count(text))
+    except UnicodeEncodeError:
+        # JSON may carry half of a surrogate pair; providers see a replacement character there.
+        return int(tokenizer.count(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")))
+
+
+def count_prompt(request: dict[str, Any], model: str) -> int:
+    """Return the prompt tokens of a chat or embeddings request, its texts counted exactly."""
+    return _measure(request, lambda text: count_text(text, model))
+
+
+def count_answer(payload: dict[str, Any], model: str) -> int:
+    """Return the completion tokens of a chat completion: what all choices say, think and call."""
+    total = 0
+    for choice in payload.get("choices") or ():
+        message = choice.get("message") or {}
+        for name in ("content", "reasoning_content", "reasoning", "refusal"):
+            if isinstance(message.get(name), str):
+                total += count_text(message[name], model)
+        for call in message.get("tool_calls") or ():
+            function = call.get("function") or {}
+            total += count_text(f"{function.get('name') or ''}{function.get('arguments') or ''}", model)
+    return total
+
+
+def estimate_text(text: str) -> int:
+    """Return about how many tokens `text` has, rather too many than too few."""
+    if text.isascii():
+        return math.ceil(len(text) * _ASCII_TOKENS)
+    data = text.encode("utf-8", "replace")
+    wide = len(data.translate(None, _NOT_WIDE_LEADS))
+    # Of n characters in b bytes, each wide one adds two bytes or three and each narrow one adds one.
+    narrow = max(0, len(data) - len(text) - 2 * wide)
+    ascii_only = max(0, len(text) - wide - narrow)
+    return math.ceil(ascii_only * _ASCII_TOKENS + narrow * _NARROW_TOKENS + wide * _WIDE_TOKENS)
+
+
+def estimate_prompt(request: dict[str, Any]) -> int:
+    """Return about how many prompt tokens a chat or embeddings request has. Never raises, whatever the request holds."""
+    return _measure(request, estimate_text)
+
+
+def _measure(request: dict[str, Any], measure: Measure) -> int:
+    if "messages" not in request:
+        return _measure_input(request.get("input", request.get("prompt")), measure)
+    total = REPLY_OVERHEAD_TOKENS
+    messages = request["messages"]
+    for message in messages if isinstance(messages, list) else ():
+        if isinstance(message, dict):
+            total += MESSAGE_OVERHEAD_TOKENS + _measure_message(message, measure)
+    for name in ("tools", "functions", "response_format"):
+        if request.get(name):
+            total += measure(orjson.dumps(request[name]).decode())
+    return total
+
+
+def _measure_message(message: dict[str, Any], measure: Measure) -> int:
+    content = message.get("content")
+    total = 0
+    if isinstance(content, str):
+        total = measure(content)
+    elif isinstance(content, list):
+        total = sum(_measure_part(part, measure) for part in content)
+    for name in ("name", "reasoning_content"):
+        if isinstance(message.get(name), str):
+            total += measure(message[name])
+    if message.get("tool_calls"):
+        total += measure(orjson.dumps(message["tool_calls"]).decode())
+    return total
+
+
+def _measure_part(part: object, measure: Measure) -> int:
+    if not isinstance(part, dict):
+        return measure(part) if isinstance(part, str) else 0
+    match part.get("type"):
+        case "image_url":
+            image = part.get("image_url")
+            is_low = isinstance(image, dict) and image.get("detail") == "low"
+            return LOW_DETAIL_IMAGE_TOKENS if is_low else IMAGE_TOKENS
+        case "input_audio":
+            return math.ceil(_length(part.get("input_audio"), "data") / AUDIO_CHARACTERS_PER_TOKEN)
+        case "file":
+            return math.ceil(_length(part.get("file"), "file_data") / FILE_CHARACTERS_PER_TOKEN)
+        case _:
+            text = part.get("text") or part.get("refusal")
+            return measure(text) if isinstance(text, str) else 0
+
+
+def _measure_input(value: object, measure: Measure) -> int:
+    if isinstance(value, str):
+        return measure(value)
+    if not isinstance(value, list):
+        return 0
+    return sum(1 if isinstance(item, int) else _measure_input(item, measure) for item in value)
+
+
+def _length(holder: object, name: str) -> int:
+    value = holder.get(name) if isinstance(holder, dict) else None
+    return len(value) if isinstance(value, str) else 0
+
+
+def _encoding_name(model: str) -> str:
+    name = model.rsplit("/", 1)[-1]
+    is_older = name in _CL100K_NAMES or name.startswith(_CL100K_PREFIXES)
+    return "cl100k_base" if is_older else "o200k_base"
+
+
+@cache
+def _tokenizer(encoding: str) -> Any:
+    # Loaded by name when first needed: the extension alone takes 70 MB of a process that may never count. The package's
+    # own Encoding class would add tables in Python, which only decoding needs.
+    return import_module("bpe_openai._bindings").tokenizer_for_encoding(encoding)
