@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from django.core.cache import cache
@@ -34,11 +34,10 @@ TransactionTestCase._fixture_teardown = _teardown_append_only
 
 
 @pytest.fixture(autouse=True)
-def _empty_redis() -> Iterator[None]:
+def _empty_redis() -> None:
     """Give every test an empty Redis: counters and caches of one test are not another's."""
     get_redis().flushdb()
     cache.clear()
-    yield
 
 
 @pytest.fixture

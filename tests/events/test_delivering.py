@@ -154,7 +154,11 @@ def test_the_wait_doubles_up_to_an_hour(attempts: int, seconds: int) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_relays_side_by_side_deliver_each_event_once_and_in_order(actor: Actor) -> None:
     heard: list[tuple[UUID, int]] = []
-    subscribe("tests.listener", to=[LampLit], handler=lambda event: heard.append((event.aggregate_id, event.aggregate_version)))
+    subscribe(
+        "tests.listener",
+        to=[LampLit],
+        handler=lambda event: heard.append((event.aggregate_id, event.aggregate_version)),
+    )
     lamps = [uuid7() for _ in range(5)]
     for _ in range(8):
         for lamp in lamps:

@@ -42,8 +42,18 @@ def run(actor: Actor, effect: Effect) -> Callable[..., Answer]:
 
 def test_the_second_request_gets_the_first_answer(run: Callable[..., Answer], effect: Effect) -> None:
     first, second = run(), run()
-    assert (first.status, first.body, first.headers, first.is_replay) == (201, '{"number": 1}', {"Location": "/x"}, False)
-    assert (second.status, second.body, second.headers, second.is_replay) == (201, '{"number": 1}', {"Location": "/x"}, True)
+    assert (first.status, first.body, first.headers, first.is_replay) == (
+        201,
+        '{"number": 1}',
+        {"Location": "/x"},
+        False,
+    )
+    assert (second.status, second.body, second.headers, second.is_replay) == (
+        201,
+        '{"number": 1}',
+        {"Location": "/x"},
+        True,
+    )
     assert effect.count == 1
 
 
@@ -122,7 +132,12 @@ def test_a_hundred_at_once_have_one_effect(actor: Actor) -> None:
 def test_the_fingerprint_covers_method_path_and_body() -> None:
     prints = {
         fingerprint_of(method=method, path=path, body=body)
-        for method, path, body in [("POST", "/a", b"x"), ("PUT", "/a", b"x"), ("POST", "/b", b"x"), ("POST", "/a", b"y")]
+        for method, path, body in [
+            ("POST", "/a", b"x"),
+            ("PUT", "/a", b"x"),
+            ("POST", "/b", b"x"),
+            ("POST", "/a", b"y"),
+        ]
     }
     assert len(prints) == 4
 

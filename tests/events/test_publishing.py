@@ -43,9 +43,9 @@ def test_an_event_is_stored_with_actor_request_version_and_payload(actor: Actor)
 
 
 def test_a_rolled_back_change_leaves_no_event_and_no_delivery(actor: Actor, listener: str) -> None:
-    with pytest.raises(ZeroDivisionError), transaction.atomic():
+    with transaction.atomic():
         publish(LampLit(aggregate_id=uuid7(), brightness=1), actor=actor)
-        _ = 1 / 0
+        transaction.set_rollback(True)
     assert (Event.objects.count(), Delivery.objects.count(), Aggregate.objects.count()) == (0, 0, 0)
 
 
@@ -76,7 +76,12 @@ def test_one_delivery_per_subscriber_that_hears_the_type(actor: Actor, listener:
 
 @pytest.mark.parametrize(
     "statement",
-    ["UPDATE events_event SET type = 'x'", "DELETE FROM events_event", "TRUNCATE events_event", "TRUNCATE events_event_default"],
+    [
+        "UPDATE events_event SET type = 'x'",
+        "DELETE FROM events_event",
+        "TRUNCATE events_event",
+        "TRUNCATE events_event_default",
+    ],
 )
 def test_the_store_refuses_to_change_the_past(actor: Actor, statement: str) -> None:
     with transaction.atomic():
