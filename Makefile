@@ -89,4 +89,6 @@ $(VENV)/.base-installed: requirements/base.txt | $(UV)
 
 $(VENV)/.local-installed: requirements/local.txt | $(UV)
 	$(UV) pip sync --quiet --python $(PYTHON) --require-hashes requirements/local.txt
+	@# So that a bare `pytest` finds the plugin that starts the services.
+	@$(PYTHON) -c "import os, sysconfig; open(sysconfig.get_path('purelib') + '/portico.pth', 'w').write(os.getcwd())"
 	@touch $(VENV)/.base-installed $@

@@ -225,6 +225,10 @@ class EmbeddedPostgres(EmbeddedService):
                 sql.Literal(self._password),
             )
             connection.execute(rights)
+            if not self.durable:  # ... and empties append-only tables between tests
+                connection.execute(
+                    sql.SQL("GRANT SET ON PARAMETER session_replication_role TO {}").format(sql.Identifier(ROLE))
+                )
             if not self.durable:
                 # Tests empty append-only tables between themselves; nobody else may put their triggers to rest.
                 connection.execute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -13,6 +14,10 @@ from apps.core.embedded.processes import ProcessIdentity, die_with_parent
 from apps.core.embedded.state import make_private_dir, read_optional
 
 POLL_SECONDS = 0.02
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 class EmbeddedService:
@@ -130,7 +135,7 @@ class EmbeddedService:
         **options: object,
     ) -> subprocess.Popen[bytes]:
         make_private_dir(self.data_dir)
-        log = output if output is not None else self.log_file.open("ab")
+        log = output if output is not None else open(self.log_file, "ab", opener=_open_private)
         try:
             self.process = subprocess.Popen(  # type: ignore[call-overload]  # noqa: S603
                 command,
