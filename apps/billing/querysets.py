@@ -1,0 +1,75 @@
+"""Questions to the price list and the usage."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Self
+
+from django.db import models
+from django.db.models import Q, Sum
+from django.db.models.functions import Coalesce
+
+from apps.core.actor import Actor, ActorKind
+
+ADMINISTRATORS = frozenset({"owner", "admin"})
+SUMS = ("requests", "errors", "prompt_tokens", "completion_tokens", "cached_tokens", "cost_micros")
+TIMES = ("latency_ms_sum", "first_token_ms_sum", "first_token_count")
+
+
+class PriceQuerySet(models.QuerySet[Any]):
+    def valid_at(self, at: datetime) -> Self:
+        """Keep one price per provider and model: the newest that is valid at the moment."""
+        return (
+            self.filter(Q(valid_until__isnull=True) | Q(valid_until__gt=at), valid_from__lte=at)
+            .order_by("provider", "model", "-valid_from")
+            .distinct("provider", "model")
+        )
+
+    def of_model(self, provider: str, model: str) -> Self:
+        """Keep the history of one model's price, newest first."""
+        return self.filter(provider=provider, model=model).order_by("-valid_from")
+
+
+class UsageQuerySet(models.QuerySet[Any]):
+    """What usage records and their hourly sums have in common."""
+
+    time_column = "created_at"
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Keep what the actor's organization used: all for its administrators, else the actor's own."""
+        if actor.kind == ActorKind.SYSTEM:
+            return self.all()
+        if not actor.organization_id:
+            return self.none()
+        found = self.filter(organization_id=actor.organization_id)
+        if actor.role in ADMINISTRATORS:
+            return found
+        return found.filter(user_id=actor.user_id) if actor.user_id else self.none()
+
+    def between(self, since: datetime | None, until: datetime | None) -> Self:
+        """Keep `since <= time < until`; None leaves that side open."""
+        found = self
+        if since is not None:
+            found = found.filter(**{f"{self.time_column}__gte": since})
+        if until is not None:
+            found = found.filter(**{f"{self.time_column}__lt": until})
+        return found
+
+
+class UsageRecordQuerySet(UsageQuerySet):
+    pass
+
+
+class UsageHourQuerySet(UsageQuerySet):
+    time_column = "hour"
+
+    def summed(self, *groups: str) -> models.QuerySet[Any, dict[str, Any]]:
+        """Return one row of sums per group; the names are those of the fields."""
+        sums = {f"total_{name}": Coalesce(Sum(name), 0) for name in SUMS + TIMES}
+        return self.order_by().values(*groups).annotate(**sums)
+
+
+class LedgerAccountQuerySet(models.QuerySet[Any]):
+    def locked(self) -> Self:
+        """Lock the accounts in the one order that everybody keeps. Needs a transaction."""
+        return self.order_by("id").select_for_update(no_key=True)

@@ -1,0 +1,1 @@
+"""Verbs of the billing house: price, record usage."""

@@ -1,0 +1,226 @@
+"""Record what calls used: the record, its ledger transaction, the hourly sums and the balances, all or nothing.
+
+Everything is set-based and takes its locks in one order (records by id, accounts, hours by key, balances by account id),
+so that any number of processes may record overlapping batches at once without waiting in a circle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from apps.billing.choices import UsageStatus
+from apps.billing.models import UsageRecord
+
+MAX_INTEGER = 2**31 - 1
+MAX_SMALL_INTEGER = 2**15 - 1
+MAX_BIG_INTEGER = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class UsageEntry:
+    """One call as the gateway's journal tells it.
+
+    `created_at` is when the call was forwarded; it comes from the journal, so that the same call always carries the same
+    time. `model` is the name that was asked for, `upstream_model` the one that the provider was asked for. `status` is
+    `ok`, `error`, `cancelled` or `interrupted`.
+    """
+
+    request_id: UUID
+    created_at: datetime
+    organization_id: UUID
+    user_id: UUID | None
+    api_key_id: UUID | None
+    model: str
+    provider: str
+    upstream_model: str
+    endpoint: str
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    cache_write_tokens: int
+    reasoning_tokens: int
+    cost_micros: int
+    currency: str
+    status: str
+    is_estimated: bool
+    is_stream: bool
+    http_status: int
+    error_code: str
+    latency_ms: int
+    first_token_ms: int | None
+    attempts: int
+    upstream_request_id: str
+    end_user: str
+
+
+COLUMNS = tuple("id" if field.name == "request_id" else field.name for field in fields(UsageEntry))
+COLUMN_LIST = ", ".join(COLUMNS)
+_DEFINITION = ", ".join(f"{name} {UsageRecord._meta.get_field(name).db_type(connection)}" for name in COLUMNS)
+# The table lives as long as the connection and is emptied at every commit: creating one per batch would bloat the
+# catalogue. Its name changes with its columns, so that a pooled connection of an older release does no harm.
+INCOMING = f"billing_incoming_{hashlib.sha256(_DEFINITION.encode()).hexdigest()[:8]}"
+
+CREATE_INCOMING = f"CREATE TEMPORARY TABLE IF NOT EXISTS {INCOMING} ({_DEFINITION}) ON COMMIT DELETE ROWS"
+EMPTY_INCOMING = f"DELETE FROM {INCOMING}"  # noqa: S608 - built of constants
+COPY_INCOMING = f"COPY {INCOMING} ({COLUMN_LIST}) FROM STDIN"
+
+# Keeps in the incoming table only what is new: another writer of the same record is waited for.
+INSERT_RECORDS = f"""
+    WITH fresh AS (
+        INSERT INTO billing_usage_record ({COLUMN_LIST})
+        SELECT {COLUMN_LIST} FROM {INCOMING} ORDER BY id, created_at
+        ON CONFLICT (id, created_at) DO NOTHING
+        RETURNING id
+    )
+    DELETE FROM {INCOMING} WHERE id NOT IN (SELECT id FROM fresh)
+"""  # noqa: S608 - built of constants
+COUNT_FRESH = f"SELECT count(*) FROM {INCOMING}"  # noqa: S608
+
+OPEN_ACCOUNTS = f"""
+    INSERT INTO billing_ledger_account
+        (id, created_at, updated_at, kind, organization_id, currency, balance_micros)
+    SELECT gen_random_uuid(), now(), now(), wanted.kind, wanted.organization_id, wanted.currency, 0
+    FROM (
+        SELECT DISTINCT 'usage' AS kind, organization_id, currency FROM {INCOMING}
+        UNION
+        SELECT DISTINCT 'revenue', NULL::uuid, currency FROM {INCOMING}
+    ) AS wanted
+    ORDER BY wanted.kind, wanted.organization_id, wanted.currency
+    ON CONFLICT (kind, organization_id, currency) DO NOTHING
+"""  # noqa: S608
+INSERT_TRANSACTIONS = f"""
+    INSERT INTO billing_ledger_transaction (id, created_at, kind, organization_id)
+    SELECT id, created_at, 'usage', organization_id FROM {INCOMING} ORDER BY id
+"""  # noqa: S608
+INSERT_POSTINGS = f"""
+    INSERT INTO billing_posting (transaction_id, created_at, account_id, amount_micros)
+    SELECT entry.id, entry.created_at, account.id, CASE account.kind WHEN 'usage' THEN cost_micros ELSE -cost_micros END
+    FROM {INCOMING} AS entry
+    JOIN billing_ledger_account AS account
+        ON account.currency = entry.currency
+        AND (account.kind = 'usage' AND account.organization_id = entry.organization_id OR account.kind = 'revenue')
+    ORDER BY entry.id
+"""  # noqa: S608
+ADD_TO_HOURS = f"""
+    INSERT INTO billing_usage_hour AS held (
+        hour, organization_id, user_id, api_key_id, model, provider, currency,
+        requests, errors, prompt_tokens, completion_tokens, cached_tokens, cost_micros,
+        latency_ms_sum, first_token_ms_sum, first_token_count
+    )
+    SELECT
+        date_trunc('hour', created_at, 'UTC') AS hour, organization_id, user_id, api_key_id, model, provider, currency,
+        count(*), count(*) FILTER (WHERE status IN ('{UsageStatus.ERROR}', '{UsageStatus.INTERRUPTED}')),
+        sum(prompt_tokens), sum(completion_tokens), sum(cached_tokens), sum(cost_micros),
+        sum(latency_ms), coalesce(sum(first_token_ms), 0), count(first_token_ms)
+    FROM {INCOMING}
+    GROUP BY 1, 2, 3, 4, 5, 6, 7
+    ORDER BY organization_id, hour, user_id, api_key_id, provider, model, currency
+    ON CONFLICT (organization_id, hour, user_id, api_key_id, provider, model, currency) DO UPDATE SET
+        requests = held.requests + excluded.requests,
+        errors = held.errors + excluded.errors,
+        prompt_tokens = held.prompt_tokens + excluded.prompt_tokens,
+        completion_tokens = held.completion_tokens + excluded.completion_tokens,
+        cached_tokens = held.cached_tokens + excluded.cached_tokens,
+        cost_micros = held.cost_micros + excluded.cost_micros,
+        latency_ms_sum = held.latency_ms_sum + excluded.latency_ms_sum,
+        first_token_ms_sum = held.first_token_ms_sum + excluded.first_token_ms_sum,
+        first_token_count = held.first_token_count + excluded.first_token_count
+"""  # noqa: S608
+# The locking subquery is drained in its own order before the first row is updated.
+MOVE_BALANCES = f"""
+    WITH moved AS (
+        SELECT 'usage' AS kind, organization_id, currency, sum(cost_micros) AS micros
+        FROM {INCOMING} GROUP BY organization_id, currency
+        UNION ALL
+        SELECT 'revenue', NULL, currency, -sum(cost_micros) FROM {INCOMING} GROUP BY currency
+    ), held AS MATERIALIZED (
+        SELECT account.id, moved.micros
+        FROM billing_ledger_account AS account
+        JOIN moved ON account.kind = moved.kind AND account.currency = moved.currency
+            AND account.organization_id IS NOT DISTINCT FROM moved.organization_id
+        ORDER BY account.id
+        FOR NO KEY UPDATE OF account
+    )
+    UPDATE billing_ledger_account AS account
+    SET balance_micros = account.balance_micros + held.micros, updated_at = now()
+    FROM held WHERE account.id = held.id
+"""  # noqa: S608
+AFTER_RECORDS = (OPEN_ACCOUNTS, INSERT_TRANSACTIONS, INSERT_POSTINGS, ADD_TO_HOURS, MOVE_BALANCES)
+
+
+def record_usage(entries: Sequence[UsageEntry]) -> int:
+    """Record each call once, whoever else records it at the same time; return how many were new.
+
+    One transaction: the usage record, one ledger transaction with a debit of the organization and a credit of revenue
+    (also for a cost of 0), the hourly sums and the balances. Nothing is looked up: an organization, user or key that was
+    deleted meanwhile still owes. Values that no column can hold are cut to what it can, so that one odd answer of a
+    provider never holds up the others.
+    """
+    if not entries:
+        return 0
+    rows = _make_rows(entries)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(CREATE_INCOMING)
+        cursor.execute(EMPTY_INCOMING)
+        with connection.wrap_database_errors, cursor.copy(COPY_INCOMING) as copy:
+            for row in rows:
+                copy.write_row(row)
+        cursor.execute(INSERT_RECORDS)
+        cursor.execute(COUNT_FRESH)
+        fresh: int = cursor.fetchone()[0]
+        if fresh:
+            for statement in AFTER_RECORDS:
+                cursor.execute(statement)
+    return fresh
+
+
+def _make_rows(entries: Iterable[UsageEntry]) -> list[tuple[Any, ...]]:
+    unique = {entry.request_id: entry for entry in entries}
+    return [_make_row(unique[request_id]) for request_id in sorted(unique)]
+
+
+def _make_row(entry: UsageEntry) -> tuple[Any, ...]:
+    return (
+        entry.request_id,
+        entry.created_at,
+        entry.organization_id,
+        entry.user_id,
+        entry.api_key_id,
+        _fit_text(entry.model, 200),
+        _fit_text(entry.provider, 64),
+        _fit_text(entry.upstream_model, 200),
+        _fit_text(entry.endpoint, 64),
+        _fit(entry.prompt_tokens),
+        _fit(entry.completion_tokens),
+        _fit(entry.cached_tokens),
+        _fit(entry.cache_write_tokens),
+        _fit(entry.reasoning_tokens),
+        _fit(entry.cost_micros, MAX_BIG_INTEGER),
+        _fit_text(entry.currency, 3),
+        _fit_text(entry.status, 16),
+        entry.is_estimated,
+        entry.is_stream,
+        _fit(entry.http_status, MAX_SMALL_INTEGER),
+        _fit_text(entry.error_code, 96),
+        _fit(entry.latency_ms),
+        None if entry.first_token_ms is None else _fit(entry.first_token_ms),
+        _fit(entry.attempts, MAX_SMALL_INTEGER),
+        _fit_text(entry.upstream_request_id, 200),
+        _fit_text(entry.end_user, 256),
+    )
+
+
+def _fit(value: int, largest: int = MAX_INTEGER) -> int:
+    return min(max(value, 0), largest)
+
+
+def _fit_text(value: str, length: int) -> str:
+    """Return what Postgres can keep: no NUL, no lone surrogates, no more than the column holds."""
+    return value.replace("\0", "").encode("utf-8", "replace").decode()[:length]
