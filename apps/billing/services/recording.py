@@ -20,7 +20,8 @@ from apps.billing.models import UsageRecord
 
 MAX_INTEGER = 2**31 - 1
 MAX_SMALL_INTEGER = 2**15 - 1
-MAX_BIG_INTEGER = 2**63 - 1
+# Large enough for any call, small enough for the sums of a million of them.
+MAX_COST_MICROS = 10**12
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +203,7 @@ def _make_row(entry: UsageEntry) -> tuple[Any, ...]:
         _fit(entry.cached_tokens),
         _fit(entry.cache_write_tokens),
         _fit(entry.reasoning_tokens),
-        _fit(entry.cost_micros, MAX_BIG_INTEGER),
+        _fit(entry.cost_micros, MAX_COST_MICROS),
         _fit_text(entry.currency, 3),
         _fit_text(entry.status, 16),
         entry.is_estimated,
