@@ -16,10 +16,6 @@ from apps.core.embedded.state import make_private_dir, read_optional
 POLL_SECONDS = 0.02
 
 
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
 class EmbeddedService:
     """A server that this process starts, watches and stops.
 
@@ -135,14 +131,16 @@ class EmbeddedService:
         **options: object,
     ) -> subprocess.Popen[bytes]:
         make_private_dir(self.data_dir)
-        log = output if output is not None else open(self.log_file, "ab", opener=_open_private)
+        own_log = None
+        if output is None:
+            own_log = output = os.open(self.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             self.process = subprocess.Popen(  # type: ignore[call-overload]  # noqa: S603
                 command,
                 cwd=directory,
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 umask=0o077,
                 start_new_session=True,  # Ctrl-C is ours to pass on
@@ -150,8 +148,8 @@ class EmbeddedService:
                 **options,
             )
         finally:
-            if output is None:
-                log.close()  # type: ignore[union-attr]
+            if own_log is not None:
+                os.close(own_log)
         assert self.process is not None
         return self.process
 

@@ -57,6 +57,8 @@ class Child:
 
     def start(self) -> None:
         """Start the process."""
+        self.restart_at = None
+        self._started_at = self._clock()
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
         try:
@@ -68,8 +70,6 @@ class Child:
             os.close(writing)
         self.identity = ProcessIdentity.of(self.process.pid)
         self.output_fd = reading
-        self.restart_at = None
-        self._started_at = self._clock()
 
     def read_output(self, output: Output) -> bool:
         """Pass on what the process said; return False at the end of its output."""
