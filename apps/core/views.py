@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from apps.core.api.problems import problem_response
-from apps.core.errors import AppError, NotFound
+from apps.core.errors import AppError, NotFound, describe_codes
 
 
 def _wants_json(request: HttpRequest) -> bool:
@@ -27,3 +27,21 @@ def server_error(request: HttpRequest) -> HttpResponse:
             AppError("Something failed on our side; quote the request id.", code="internal_error"), request
         )
     return render(request, "core/500.html", status=500)
+
+
+def show_api_docs(request: HttpRequest) -> HttpResponse:
+    """Show the interactive API documentation; everything it loads comes from this server."""
+    return render(request, "core/api_docs.html")
+
+
+def explain_codes(request: HttpRequest) -> HttpResponse:
+    """List every error code."""
+    return render(request, "core/error_codes.html", {"codes": describe_codes()})
+
+
+def explain_code(request: HttpRequest, code: str) -> HttpResponse:
+    """Explain one error code: what `type` of a problem leads to."""
+    error = describe_codes().get(code)
+    if error is None:
+        raise Http404(code)
+    return render(request, "core/error_code.html", {"code": code, "error": error, "explanation": error.__doc__ or ""})

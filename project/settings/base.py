@@ -25,6 +25,9 @@ TRUSTED_PROXIES = ENV.trusted_proxies
 OUTBOUND_ALLOW = ENV.outbound_allow
 JOURNAL_SYNC = ENV.journal_sync
 REGISTRATION_OPEN = ENV.registration == "open"
+ADMIN_EMAIL = ENV.admin_email
+ADMIN_PASSWORD = ENV.admin_password.get_secret_value()
+BOOTSTRAP_API_KEY = ENV.api_key.get_secret_value()
 
 HOUSES = [
     "apps.core",
@@ -57,6 +60,7 @@ INSTALLED_APPS = [
     "django_filters",
     "django_prometheus",
     "drf_spectacular",
+    "drf_spectacular_sidecar",
     "health_check",
     "import_export",
     "oauth2_provider",
@@ -191,7 +195,7 @@ OAUTH2_PROVIDER = {
     "SCOPES_BACKEND_CLASS": "apps.users.oauth.scopes.PorticoScopes",
     "OAUTH2_VALIDATOR_CLASS": "apps.users.oauth.validator.PorticoOAuth2Validator",
 }
-OAUTH2_PROVIDER_APPLICATION_MODEL = "oauth2_provider.Application"
+OAUTH2_PROVIDER_APPLICATION_MODEL = "users.OAuthClient"
 
 # REST
 REST_FRAMEWORK = {
@@ -250,7 +254,6 @@ STATIC_ROOT = ENV.data_dir / "static"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_MANIFEST_STRICT = False
 
-LOGGING_CONFIG = None
 LOGGING = build_logging(form=ENV.log_format, level=ENV.log_level)
 
 UNFOLD = {
