@@ -199,7 +199,8 @@ class Provider(Protocol):
         """Yield the events of a streamed answer, one non-empty list per network read.
 
         An async generator; closing it stops the upstream at once. It ends normally only after a complete answer:
-        a stream that is cut raises `UpstreamBroken`. The final `[DONE]` is the edge's to send.
+        a stream that is cut raises `UpstreamBroken`. The final `[DONE]` is the edge's to send. A request that cannot
+        be translated is refused by the call itself, before there is anything to iterate over.
         """
         ...
 

@@ -32,6 +32,8 @@ _SECRET = re.compile(
     r"|(?:\b(?=[A-Za-z_\-]*\d)(?=[\d_\-]*[A-Za-z])[A-Za-z0-9_\-]{32,})",
     re.IGNORECASE,
 )
+# Anthropic says that an account is out of money with status 400.
+_ACCOUNT_WORDS = "credit balance is too low"
 _ACCOUNT_CODES = frozenset({"insufficient_quota", "billing_not_active", "billing_error", "account_deactivated"})
 _STATUS_BY_TYPE = {
     "invalid_request_error": 400,
@@ -110,7 +112,8 @@ def error_from_object(*, target: Target, status: int, error: object, retry_after
             upstream_code=code,
             upstream_type=kind,
         )
-    if status in {401, 402, 403, 407, 429} and not _is_moderation(details):
+    is_account = status in {401, 402, 403, 407, 429} or _ACCOUNT_WORDS in shown
+    if is_account and not _is_moderation(details):
         # The upstream's words are left out: they are about our account, and tend to quote the key.
         return UpstreamUnauthenticated(
             f"{who} refuses the credential or account configured for it (status {status}).",

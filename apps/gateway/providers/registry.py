@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from apps.gateway.providers.anthropic import AnthropicProvider
 from apps.gateway.providers.base import Provider
+from apps.gateway.providers.ollama import OllamaProvider
 from apps.gateway.providers.openai import OpenAIProvider
 from apps.gateway.providers.openrouter import OpenRouterProvider
 from apps.gateway.providers.sandbox import SandboxProvider
@@ -32,5 +34,5 @@ def provider_kinds() -> tuple[str, ...]:
     return tuple(sorted(_providers))
 
 
-for _provider in (OpenAIProvider(), OpenRouterProvider(), SandboxProvider()):
+for _provider in (OpenAIProvider(), AnthropicProvider(), OpenRouterProvider(), OllamaProvider(), SandboxProvider()):
     register_provider(_provider)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
-import struct
 import time
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
@@ -25,6 +23,7 @@ from apps.gateway.providers.base import (
     UpstreamTimedOut,
     Usage,
 )
+from apps.gateway.providers.embeddings import encode_vector
 from apps.gateway.providers.refusals import error_from_object
 from apps.gateway.providers.sandbox_answer import (
     EMBEDDING_DIMENSIONS,
@@ -117,11 +116,6 @@ class SandboxProvider:
     async def list_models(self, *, session: aiohttp.ClientSession, target: Target) -> list[str]:
         """Return the sandbox's model names; any other name works as well."""
         return list(MODELS)
-
-
-def encode_vector(vector: list[float]) -> str:
-    """Return a vector as OpenAI's base64 format has it: little-endian 32-bit floats."""
-    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
 
 
 async def _obey(answer: Answer, target: Target) -> None:
