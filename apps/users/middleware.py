@@ -1,27 +1,71 @@
-"""The session's user becomes the actor of the request."""
+"""The web session: whose it is, whether it was revoked, and the actor it makes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponseBase
 
 from apps.core.actor import ANONYMOUS
 from apps.core.context import set_actor
+from apps.users.api.clients import client_ip, device_of
+from apps.users.choices import SessionKind
+from apps.users.errors import TokenInvalid
+from apps.users.models import User, UserSession
 from apps.users.selectors import actor_of_user
+from apps.users.selectors.credentials import find_live_session, identify_session
+from apps.users.services.sessions import start_session, touch_session
+
+SESSION_KEY = "portico_session"
 
 
 class ActorMiddleware:
-    """Set `request.actor` for pages; /api/v3 replaces it when a key or token came with the request."""
+    """Set `request.actor` for pages; /api/v3 replaces it when a key or token came with the request.
+
+    Every logged-in browser has a `UserSession` row, whichever form let it in, and each request looks there: a revoked
+    session is logged out before any view runs.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         request_id = request.request_id  # type: ignore[attr-defined]
+        request.user_session = None  # type: ignore[attr-defined]
         actor = ANONYMOUS.with_request_id(request_id)
-        if request.user.is_authenticated:
-            actor = actor_of_user(user=request.user, request_id=request_id)
+        if request.user.is_authenticated and (session := self._find(request, request.user)):
+            identity = identify_session(session, request_id=request_id)
+            actor = identity.actor
+            request.user_session = session  # type: ignore[attr-defined]
+            request.credential = identity.credential  # type: ignore[attr-defined]
         request.actor = actor  # type: ignore[attr-defined]
         set_actor(actor)
-        return self.get_response(request)
+        response = self.get_response(request)
+        # A view may have logged somebody in.
+        if request.user.is_authenticated and SESSION_KEY not in request.session:
+            self._start(request, request.user)
+        return response
+
+    def _find(self, request: HttpRequest, user: User) -> UserSession | None:
+        session_id = request.session.get(SESSION_KEY)
+        if session_id is None:
+            return self._start(request, user)
+        try:
+            session = find_live_session(session_id, user=user)
+        except TokenInvalid:
+            logout(request)
+            return None
+        touch_session(session=session, ip_address=client_ip(request))
+        return session
+
+    def _start(self, request: HttpRequest, user: User) -> UserSession:
+        session = start_session(
+            user=user,
+            kind=SessionKind.WEB,
+            device=device_of(request),
+            ip_address=client_ip(request),
+            actor=actor_of_user(user=user, request_id=request.request_id),  # type: ignore[attr-defined]
+        )
+        request.session[SESSION_KEY] = str(session.id)
+        return session
