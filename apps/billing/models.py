@@ -10,7 +10,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from apps.billing.choices import AccountKind, TransactionKind, UsageStatus
-from apps.billing.querysets import LedgerAccountQuerySet, PriceQuerySet, UsageHourQuerySet, UsageRecordQuerySet
+from apps.billing.querysets import PriceQuerySet, UsageHourQuerySet, UsageRecordQuerySet
 from apps.core.ids import encode_id, uuid7
 from apps.core.models import Entity
 from apps.core.money import DEFAULT_CURRENCY
@@ -191,8 +191,6 @@ class LedgerAccount(Entity):
     organization_id = models.UUIDField(null=True, blank=True)
     currency = models.CharField(max_length=3)
     balance_micros = models.BigIntegerField(default=0)
-
-    objects = LedgerAccountQuerySet.as_manager()
 
     class Meta:
         db_table = "billing_ledger_account"

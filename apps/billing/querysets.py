@@ -64,12 +64,13 @@ class UsageHourQuerySet(UsageQuerySet):
     time_column = "hour"
 
     def summed(self, *groups: str) -> models.QuerySet[Any, dict[str, Any]]:
-        """Return one row of sums per group; the names are those of the fields."""
-        sums = {f"total_{name}": Coalesce(Sum(name), 0) for name in SUMS + TIMES}
-        return self.order_by().values(*groups).annotate(**sums)
+        """Return one row of sums per group, `total_` before the name of each field."""
+        return self.order_by().values(*groups).annotate(**_sums())
+
+    def total(self) -> dict[str, int]:
+        """Return the sums over all rows, named as in `summed`."""
+        return self.aggregate(**_sums())
 
 
-class LedgerAccountQuerySet(models.QuerySet[Any]):
-    def locked(self) -> Self:
-        """Lock the accounts in the one order that everybody keeps. Needs a transaction."""
-        return self.order_by("id").select_for_update(no_key=True)
+def _sums() -> dict[str, Coalesce]:
+    return {f"total_{name}": Coalesce(Sum(name), 0) for name in SUMS + TIMES}

@@ -1,3 +1,9 @@
-from django.urls import URLPattern
+"""Routes of the billing house."""
 
-urlpatterns: list[URLPattern] = []
+from django.urls import path
+
+from apps.billing.api.views import UsageView
+
+urlpatterns = [
+    path("api/v3/billing/usage", UsageView.as_view(), name="billing-usage"),
+]

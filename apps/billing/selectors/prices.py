@@ -1,4 +1,4 @@
-"""Answers of the billing house."""
+"""Answers about prices."""
 
 from __future__ import annotations
 

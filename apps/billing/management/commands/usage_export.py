@@ -1,0 +1,47 @@
+"""`manage.py usage_export`: every usage record, one line each, while everything runs."""
+
+from __future__ import annotations
+
+import csv
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+
+from apps.billing.selectors.exporting import COLUMNS, export_usage
+
+
+def parse_moment(text: str) -> datetime:
+    """Return an ISO 8601 date or time as a time; UTC where it names no zone. Raise CommandError for anything else."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandError(
+            f"'{text}' is not an ISO 8601 date or time, for example 2026-11-01 or 2026-11-01T12:00Z."
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class Command(BaseCommand):
+    help = (
+        "Print every usage record, oldest first, with its cost in micro-units. request_id is the x-portico-request-id "
+        "of the answer. Works while the services run."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--format", choices=["ndjson", "csv"], default="ndjson", help="default: ndjson")
+        parser.add_argument("--since", type=parse_moment, help="calls forwarded at or after this ISO 8601 date or time")
+        parser.add_argument("--until", type=parse_moment, help="calls forwarded before this ISO 8601 date or time")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with transaction.atomic():  # the server-side cursor lives in it, behind a pooler too
+            rows = export_usage(since=options["since"], until=options["until"])
+            if options["format"] == "csv":
+                writer = csv.DictWriter(self.stdout, COLUMNS, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows({**row, "estimated": str(row["estimated"]).lower()} for row in rows)
+                return
+            for row in rows:
+                self.stdout.write(orjson.dumps(row).decode())
