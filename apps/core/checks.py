@@ -12,6 +12,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
 
 from apps.core.encryption import parse_keys
+from apps.core.outbound.networks import parse_networks
 
 
 @register(Tags.security)
@@ -35,6 +36,18 @@ def check_secrets(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
             )
         )
     return found
+
+
+@register(Tags.security)
+def check_outbound_networks(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Refuse a list of private networks that cannot be read: it must not fail at the first call."""
+    try:
+        parse_networks(settings.OUTBOUND_ALLOW)
+    except ValueError as error:
+        return [
+            Error(f"PORTICO_OUTBOUND_ALLOW: {error}.", hint="Write CIDRs: 10.0.0.0/8, fd00::/8", id="core.E005"),
+        ]
+    return []
 
 
 @register(Tags.security, deploy=True)
