@@ -1,0 +1,1 @@
+"""How the platform feels, component by component."""
