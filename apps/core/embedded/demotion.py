@@ -118,10 +118,8 @@ def _copy_installation(prefix: Path, cache: Path, version: str) -> None:
             if libraries.is_dir():
                 shutil.copytree(libraries, unfinished / libraries.relative_to(package.parent))
         for path in (unfinished, *unfinished.rglob("*")):
-            if not path.is_symlink():
-                path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o444))
-            if path.parent.name == "bin":
-                path.chmod(0o755)
+            is_entered_or_run = path.is_dir() or path.parent.name == "bin"
+            path.chmod(0o755 if is_entered_or_run else 0o644)
         unfinished.replace(target)
     except OSError:
         shutil.rmtree(unfinished, ignore_errors=True)

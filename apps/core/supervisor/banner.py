@@ -4,12 +4,43 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
+from apps.core.supervisor.output import Output
 from apps.core.supervisor.readying import Access
 
-SANDBOX_MODEL = "sandbox"
+SANDBOX_MODEL = "sandbox-small"
 QUESTION = "Say hello."
+
+
+@dataclass(slots=True)
+class Announcement:
+    """Says once how to get in: with the banner, or at the end of a start that never came that far."""
+
+    output: Output
+    access: Access
+    site_url: str
+    data_dir: Path
+    serves_web: bool
+    begun: float
+    is_made: bool = False
+
+    def make(self) -> None:
+        """Show the banner."""
+        seconds = time.monotonic() - self.begun
+        if self.serves_web:
+            banner = build_banner(site_url=self.site_url, data_dir=self.data_dir, access=self.access, seconds=seconds)
+        else:
+            banner = f"\n  Portico is running without web (started in {seconds:.1f} s).\n\n"
+        self.is_made = self.serves_web
+        self.output.show(banner)
+
+    def make_up_for(self) -> None:
+        """Show new secrets that no banner has shown: nobody could ever read them again."""
+        if not self.is_made and (self.access.admin_password or self.access.api_key):
+            self.output.show("\n".join([*_describe_access(self.access), ""]))
 
 
 def build_banner(*, site_url: str, data_dir: Path, access: Access, seconds: float) -> str:
@@ -35,7 +66,9 @@ def _describe_access(access: Access) -> list[str]:
     if access.api_key:
         key = f"{access.api_key}  (shown only now, unless it is your PORTICO_API_KEY)"
     else:
-        key = f"{access.api_key_prefix}…  (not kept in clear; a new one: manage.py create_api_key)"
+        key = (
+            f"{access.api_key_prefix}…  (not kept in clear; new ones: in the admin, or start with PORTICO_API_KEY set)"
+        )
     return [f"    {'Log in':<10} {administrator}", f"    {'API key':<10} {key}"]
 
 

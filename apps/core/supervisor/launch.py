@@ -51,10 +51,13 @@ def prepare_command(arguments: Sequence[str], environment: StartEnvironment) -> 
         yield
     else:
         signal.signal(signal.SIGTERM, _leave_in_good_order)
-        with Premises(plan_start(arguments[1:], environment), Output()) as premises:
+        premises = Premises(plan_start(arguments[1:], environment), Output())
+        with premises:
             Stage.premises = premises
-            yield
-        Stage.premises = None
+            try:
+                yield
+            finally:
+                Stage.premises = None
 
 
 def plan_start(arguments: Sequence[str], environment: StartEnvironment) -> Plan:

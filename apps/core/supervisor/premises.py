@@ -27,6 +27,8 @@ from apps.core.supervisor.output import Output
 
 BACKLOG = 2048
 READY_SECONDS = 30.0
+PATIENCE_SECONDS = 5.0
+RETRY_PAUSE_SECONDS = 0.5
 LEFTOVER_SECONDS = 8.0
 
 
@@ -103,16 +105,30 @@ class Premises:
             StartError: one ended or did not answer in time.
         """
         for service, child in zip(self._embedded, self.services, strict=True):
-            try:
-                service.wait_until_ready(READY_SECONDS)
-            except EmbeddedServiceError as error:
-                child.close_output(self.output)
+            give_up_at = time.monotonic() + PATIENCE_SECONDS
+            while not self._is_ready(service, child, give_up_at):
+                time.sleep(RETRY_PAUSE_SECONDS)
+                child.start()
+
+    def _is_ready(self, service: EmbeddedService, child: Child, give_up_at: float) -> bool:
+        try:
+            service.wait_until_ready(READY_SECONDS)
+        except EmbeddedServiceError as error:
+            has_ended = child.notice_end() is not None
+            child.close_output(self.output)
+            # The last processes of a killed server may just be leaving: Postgres waits for none of them.
+            if not has_ended or time.monotonic() > give_up_at:
                 raise StartError(str(error)) from error
+            return False
+        return True
 
     def _take_lock(self) -> None:
-        make_private_dir(self.data_dir)
-        make_private_dir(self.data_dir / "run")
-        self._lock = (self.data_dir / "run" / "lock").open("a+")
+        try:
+            make_private_dir(self.data_dir)
+            make_private_dir(self.data_dir / "run")
+            self._lock = (self.data_dir / "run" / "lock").open("a+")
+        except OSError as error:
+            raise StartError(f"PORTICO_DATA {self.data_dir} cannot be written: {error}.") from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -33,10 +33,20 @@ def build_programs(premises: Premises) -> list[Child]:
 
 def build_command(program: str) -> list[str]:
     """Return the command line of a program other than web."""
-    celery = [sys.executable, "-m", "celery", "-A", "project"]
+    # Root is warned at every start; who runs containers knows.
+    celery = [
+        sys.executable,
+        "-W",
+        "ignore::RuntimeWarning:celery.platforms",
+        "-m",
+        "celery",
+        "--quiet",
+        "-A",
+        "project",
+    ]
     processes = min(os.cpu_count() or 1, MOST_WORKER_PROCESSES)
     return {
-        "worker": [*celery, "worker", "--loglevel=INFO", f"--concurrency={processes}", *WORKER_OPTIONS],
+        "worker": [*celery, "worker", "--loglevel=WARNING", f"--concurrency={processes}", *WORKER_OPTIONS],
         "beat": [*celery, "beat", "--loglevel=WARNING", "--pidfile="],
         "relay": [sys.executable, MANAGE, "relay", "--skip-checks"],
     }[program]

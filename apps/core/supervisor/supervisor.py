@@ -144,8 +144,8 @@ class Supervisor:
         self._remember([*self.services, *self.programs])
 
     def _watch(self, child: Child) -> None:
-        if child.output_fd is not None:
-            self._selector.register(child.output_fd, selectors.EVENT_READ, child)
+        assert child.output_fd is not None, "only what was started is watched"
+        self._selector.register(child.output_fd, selectors.EVENT_READ, child)
 
     def _unwatch(self, child: Child) -> None:
         if child.output_fd is not None:

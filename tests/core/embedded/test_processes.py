@@ -108,11 +108,63 @@ def test_a_child_whose_parent_died_before_it_could_ask_ends_itself(monkeypatch):
     monkeypatch.setattr(processes, "_libc", Kernel)
     monkeypatch.setattr(os, "getppid", lambda: 1)
     monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
-    die_with_parent(signal.SIGTERM)()
+    arm = die_with_parent(signal.SIGTERM)
+    arm()
     assert asked == [(1, signal.SIGTERM, 0, 0, 0)]
     assert sent == [(os.getpid(), signal.SIGTERM)]
+
+
+@on_linux
+def test_a_child_whose_parent_lives_goes_on(monkeypatch):
+    sent = []
+    monkeypatch.setattr(processes, "_libc", type("Kernel", (), {"prctl": staticmethod(lambda *arguments: 0)}))
+    monkeypatch.setattr(os, "getppid", os.getpid)
+    monkeypatch.setattr(os, "kill", lambda pid, number: sent.append(pid))
+    die_with_parent(signal.SIGTERM)()
+    assert sent == []
 
 
 def test_elsewhere_nothing_is_asked_of_the_kernel(monkeypatch):
     monkeypatch.setattr(processes, "_libc", None)
     assert die_with_parent(signal.SIGTERM) is None
+
+
+class TestElsewhere:
+    """Without /proc the same is asked of ps and lsof."""
+
+    @pytest.fixture
+    def answers(self, monkeypatch):
+        answers = {}
+        monkeypatch.setattr(processes, "IS_LINUX", False)
+        monkeypatch.setattr(processes, "_ask", lambda command: answers.get(command[0], []))
+        return answers
+
+    def test_the_start_is_asked_of_ps(self, answers):
+        answers["ps"] = ["Ss   Sat Nov 21 08:00:00 2026"]
+        identity = ProcessIdentity.of(7)
+        assert identity == ProcessIdentity(7, "Sat Nov 21 08:00:00 2026")
+        answers["ps"] = ["Ss   Sat Nov 21 09:00:00 2026"]
+        assert not identity.is_alive()
+
+    def test_a_zombie_is_gone(self, answers):
+        answers["ps"] = ["Z    Sat Nov 21 08:00:00 2026"]
+        assert ProcessIdentity.of(7) is None
+
+    def test_program_and_directory_are_asked_of_ps_and_lsof(self, answers, tmp_path):
+        answers["ps"] = ["/opt/pg/bin/postgres"]
+        answers["lsof"] = ["p7", "fcwd", f"n{tmp_path}"]
+        assert is_process_of(7, command="postgres", directory=tmp_path)
+        assert not is_process_of(7, command="postgres", directory=tmp_path / "other")
+
+    def test_nothing_is_known_of_a_process_that_never_was(self, answers):
+        assert read_command(7) == ""
+        assert read_working_dir(7) is None
+        assert find_processes_in(processes.Path("/")) == []
+
+
+def test_a_missing_program_answers_nothing():
+    assert processes._ask(["/no/such/program"]) == []
+
+
+def test_a_program_answers_in_lines():
+    assert processes._ask(["printf", "a\nb\n"]) == ["a", "b"]

@@ -37,7 +37,8 @@ def connect(url):
 
 def hang_up(server):
     accepted, _ = server.accept()
-    accepted.close()
+    with accepted:
+        accepted.recv(1024)
 
 
 def test_it_answers_only_to_its_password(redis):

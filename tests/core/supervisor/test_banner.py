@@ -1,12 +1,15 @@
 """What is said when everything runs; the curl line works when pasted into a shell."""
 
+import io
 import json
 import shlex
+import time
 from pathlib import Path
 
 import pytest
 
-from apps.core.supervisor.banner import build_banner, build_curl
+from apps.core.supervisor.banner import Announcement, build_banner, build_curl
+from apps.core.supervisor.output import Output
 from apps.core.supervisor.readying import Access
 
 SITE = "http://localhost:8000"
@@ -34,8 +37,47 @@ def test_new_secrets_are_shown():
 def test_old_secrets_are_not_known_and_the_way_to_new_ones_is():
     banner = say(Access("admin@portico.local", None, None, "pk_live_old"))
     assert "manage.py changepassword admin@portico.local" in banner
-    assert "pk_live_old…  (not kept in clear; a new one: manage.py create_api_key)" in banner
+    assert "pk_live_old…  (not kept in clear; new ones: in the admin, or start with PORTICO_API_KEY set)" in banner
     assert '"Authorization: Bearer $PORTICO_API_KEY"' in banner
+
+
+def announce(access, *, serves_web=True):
+    output = Output(io.BytesIO(), color=False)
+    facts = {"site_url": SITE, "data_dir": Path("/srv/portico"), "begun": time.monotonic()}
+    return Announcement(output=output, access=access, serves_web=serves_web, **facts)
+
+
+def shown(announcement):
+    return announcement.output.stream.getvalue().decode()
+
+
+def test_new_secrets_are_shown_even_when_the_web_never_answered():
+    announcement = announce(Access("admin@portico.local", "s3cret", "pk_live_new"))
+    announcement.make_up_for()
+    assert shown(announcement).count("s3cret") == shown(announcement).count("pk_live_new") == 1
+
+
+def test_new_secrets_are_shown_even_without_web():
+    announcement = announce(Access("admin@portico.local", "s3cret", "pk_live_new"), serves_web=False)
+    announcement.make()
+    assert "running without web" in shown(announcement)
+    announcement.make_up_for()
+    assert "s3cret" in shown(announcement)
+
+
+def test_what_the_banner_has_shown_is_not_shown_again():
+    announcement = announce(Access("admin@portico.local", "s3cret", "pk_live_new"))
+    announcement.make()
+    banner = shown(announcement)
+    assert "Portico is running" in banner
+    announcement.make_up_for()
+    assert shown(announcement) == banner
+
+
+def test_without_new_secrets_there_is_nothing_to_make_up_for():
+    announcement = announce(Access("admin@portico.local"))
+    announcement.make_up_for()
+    assert shown(announcement) == ""
 
 
 @pytest.mark.parametrize("key", ["pk_live_abc", 'it\'s $HOME `id` "quoted" and 32 characters long'])

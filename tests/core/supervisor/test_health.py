@@ -48,6 +48,16 @@ def test_the_status_is_read(server, probe, text, status):
     assert probe.is_done == (status == 200)
 
 
+def test_a_status_that_comes_in_pieces_is_waited_for(server, probe):
+    connection, _ = server.accept()
+    with connection:
+        connection.sendall(b"HTTP/1.1 2")
+        wait_until(lambda: probe.read() or probe._received)
+        assert probe.fileno() is not None
+        connection.sendall(b"00 OK\r\n")
+        wait_until(lambda: probe.read() or probe.is_done)
+
+
 def test_a_reset_connection_is_begun_anew(server, probe):
     connection, _ = server.accept()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")

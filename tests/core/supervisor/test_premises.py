@@ -109,6 +109,25 @@ def test_a_second_one_on_the_same_directory_is_refused_and_the_first_goes_on(tmp
         pass
 
 
+def test_a_directory_that_cannot_be_written_is_named(tmp_path, output):
+    (tmp_path / "data").write_text("a file")
+    with (
+        pytest.raises(StartError, match=r"PORTICO_DATA .*/data cannot be written"),
+        Premises(make_plan(tmp_path), output),
+    ):
+        pytest.fail("started without a directory")
+
+
+def test_a_service_that_ended_meanwhile_does_not_hinder_the_leaving(tmp_path, output):
+    with Premises(make_plan(tmp_path, redis_url=""), output) as premises:
+        premises.wait_for_services()
+        [child] = premises.services
+        child.process.kill()
+        child.process.wait()
+        assert child.notice_end() == -signal.SIGKILL
+    assert child.output_fd is None
+
+
 def test_two_run_side_by_side_on_different_directories_and_ports(tmp_path, output):
     with Premises(make_plan(tmp_path), output), Premises(make_plan(tmp_path, data_dir=tmp_path / "other"), output):
         pass
@@ -144,7 +163,18 @@ def test_a_service_that_cannot_be_prepared_stops_the_start(tmp_path, output, mon
     open_listener(plan.host, plan.port).close()
 
 
-def test_a_service_that_does_not_get_ready_stops_the_start_with_its_last_words(tmp_path, output):
+def test_a_service_that_ends_at_its_start_is_given_another_try(tmp_path, output, monkeypatch):
+    monkeypatch.setattr(premises_module, "RETRY_PAUSE_SECONDS", 0)
+    with Premises(make_plan(tmp_path, redis_url=""), output) as premises:
+        [child] = premises.services
+        child.process.kill()
+        child.process.wait()
+        premises.wait_for_services()
+        assert child.identity.is_alive()
+
+
+def test_a_service_that_does_not_get_ready_stops_the_start_with_its_last_words(tmp_path, output, monkeypatch):
+    monkeypatch.setattr(premises_module, "PATIENCE_SECONDS", 0)
     directory = tmp_path / "data" / "redis"
     directory.mkdir(parents=True)
     (directory / "appendonly.aof").write_bytes(b"no commands of Redis at all\r\n")

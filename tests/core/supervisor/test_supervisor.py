@@ -127,7 +127,7 @@ STUBBORN = "trap '' TERM; echo ready; while :; do sleep 0.01; done"
 def test_who_does_not_obey_in_time_is_killed(monkeypatch):
     monkeypatch.setattr(supervising, "PROGRAMS_STOP_SECONDS", 0.1)
     log = Log(b"ready")
-    run(log, programs=[make_child("web", STUBBORN)])
+    run(log, programs=[make_child("web", STUBBORN), make_child("relay", LAST)])
     assert log.lines[-3:] == [
         "up       | stopping",
         "up       | web does not end in time; killing it",

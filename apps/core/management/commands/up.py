@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
-from apps.core.supervisor.banner import build_banner
+from apps.core.supervisor.banner import Announcement
 from apps.core.supervisor.health import HealthProbe
 from apps.core.supervisor.launch import Stage
 from apps.core.supervisor.options import add_arguments
 from apps.core.supervisor.programs import build_programs
-from apps.core.supervisor.readying import Access, bring_up_to_date, wait_for_database, wait_for_redis
+from apps.core.supervisor.readying import bring_up_to_date, wait_for_database, wait_for_redis
 from apps.core.supervisor.supervisor import Supervisor
 
 PRODUCTION_SETTINGS = "project.settings.production"
@@ -49,15 +48,15 @@ class Command(BaseCommand):
         )
         plan = premises.plan
         probe = HealthProbe(plan.host, plan.port) if premises.listener else None
-
-        def announce() -> None:
-            seconds = time.monotonic() - premises.begun
-            premises.output.show(_describe(premises.listener is not None, access, seconds))
-
-        supervisor.run(probe=probe, announce=announce)
-
-
-def _describe(serves_web: bool, access: Access, seconds: float) -> str:
-    if not serves_web:
-        return f"\n  Portico is running without web (started in {seconds:.1f} s).\n\n"
-    return build_banner(site_url=settings.SITE_URL, data_dir=settings.DATA_DIR, access=access, seconds=seconds)
+        announcement = Announcement(
+            output=premises.output,
+            access=access,
+            site_url=settings.SITE_URL,
+            data_dir=settings.DATA_DIR,
+            serves_web=premises.listener is not None,
+            begun=premises.begun,
+        )
+        try:
+            supervisor.run(probe=probe, announce=announcement.make)
+        finally:
+            announcement.make_up_for()

@@ -1,0 +1,209 @@
+"""Between services and programs: waiting, the schema, the first way in."""
+
+import json
+
+import pytest
+import redis
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection
+
+from apps.core.locks import advisory_key
+from apps.core.management.commands import up
+from apps.core.supervisor import readying
+from apps.core.supervisor.errors import StartError
+from apps.core.supervisor.launch import Stage
+from apps.core.supervisor.readying import (
+    Access,
+    bring_up_to_date,
+    find_missing_migrations,
+    wait_for,
+    wait_for_database,
+    wait_for_redis,
+)
+
+NEW = {"admin_email": "a@b.c", "admin_password": "word", "api_key": "pk_live_x", "api_key_prefix": "pk_live_"}
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """Record the commands that are called; `bootstrap` answers as it does at the first start."""
+    called = []
+
+    def record(name, *arguments, **options):
+        called.append(name)
+        if name == "bootstrap":
+            options["stdout"].write(json.dumps(NEW))
+
+    monkeypatch.setattr(readying, "call_command", record)
+    return called
+
+
+def test_waiting_ends_with_the_first_success(monkeypatch):
+    monkeypatch.setattr(readying, "PAUSE_SECONDS", 0)
+    answers = iter([OSError("not yet"), OSError("not yet"), None])
+
+    def is_there():
+        answer = next(answers)
+        if answer:
+            raise answer
+
+    wait_for("It", is_there, (OSError,))
+    assert list(answers) == []
+
+
+def test_waiting_has_an_end_that_names_what_did_not_come(monkeypatch):
+    monkeypatch.setattr(readying, "WAIT_SECONDS", 0)
+
+    def is_there():
+        raise OSError("refused")
+
+    with pytest.raises(StartError, match="It did not answer for 0 s: refused"):
+        wait_for("It", is_there, (OSError,))
+
+
+def test_an_unexpected_error_is_not_waited_out():
+    def is_there():
+        raise KeyError("bug")
+
+    with pytest.raises(KeyError):
+        wait_for("It", is_there, (OSError,))
+
+
+@pytest.mark.django_db
+def test_services_that_answer_are_not_waited_for():
+    wait_for_database()
+    wait_for_redis()
+
+
+@pytest.mark.parametrize(
+    ("wait", "target", "error"),
+    [
+        (wait_for_database, "apps.core.supervisor.readying.connection", OperationalError("down")),
+        (wait_for_redis, "apps.core.supervisor.readying.get_redis", redis.ConnectionError("down")),
+    ],
+)
+def test_services_that_are_down_are_named(monkeypatch, wait, target, error):
+    class Down:
+        def __call__(self):
+            return self
+
+        def ensure_connection(self):
+            raise error
+
+        ping = ensure_connection
+
+    monkeypatch.setattr(target, Down())
+    monkeypatch.setattr(readying, "WAIT_SECONDS", 0)
+    with pytest.raises(StartError, match=r"of (DATABASE|REDIS)_URL did not answer .*: down"):
+        wait()
+
+
+@pytest.mark.django_db
+def test_a_database_that_is_up_to_date_is_not_migrated(commands):
+    assert find_missing_migrations() == []
+    access = bring_up_to_date(may_migrate=True, say=pytest.fail)
+    assert commands == ["bootstrap"]
+    assert access == Access("a@b.c", "word", "pk_live_x", "pk_live_")
+
+
+@pytest.mark.django_db
+def test_missing_migrations_are_told_and_applied_before_the_bootstrap(commands, monkeypatch):
+    monkeypatch.setattr(readying, "find_missing_migrations", lambda: ["users.0002_more"])
+    said = []
+    bring_up_to_date(may_migrate=True, say=said.append)
+    assert commands == ["migrate", "bootstrap"]
+    assert said == ["applying 1 migrations"]
+
+
+@pytest.mark.django_db
+def test_missing_migrations_refuse_the_start_when_they_may_not_be_applied(commands, monkeypatch):
+    monkeypatch.setattr(readying, "find_missing_migrations", lambda: [f"users.000{number}" for number in range(5)])
+    message = r"5 migrations are not applied \(users.0000, users.0001, users.0002 …\)\. Start without --no-migrate"
+    with pytest.raises(StartError, match=message):
+        bring_up_to_date(may_migrate=False, say=pytest.fail)
+    assert commands == []
+
+
+@pytest.mark.django_db
+def test_migrations_missing_in_the_database_are_found():
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'sessions'")
+    assert find_missing_migrations() == ["sessions.0001_initial"]
+
+
+@pytest.mark.django_db
+def test_one_machine_at_a_time_and_the_lock_is_given_back(commands, monkeypatch):
+    def count_locks():
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 "
+                "AND (classid::bigint << 32) | objid::bigint = %s",
+                [advisory_key("up:default")],
+            )
+            return cursor.fetchone()[0]
+
+    held = []
+    monkeypatch.setattr(readying, "find_missing_migrations", lambda: held.append(count_locks()) or [])
+    bring_up_to_date(may_migrate=True, say=pytest.fail)
+    assert held == [1]
+    assert count_locks() == 0
+
+
+def test_a_call_around_manage_py_is_refused():
+    with pytest.raises(CommandError, match=r"python manage\.py up"):
+        call_command("up")
+
+
+class TestUp:
+    """The command itself, with everything around it recorded."""
+
+    @pytest.fixture
+    def shown(self, monkeypatch):
+        shown = []
+
+        class Output:
+            say = shown.append
+            show = shown.append
+
+        class Plan:
+            host, port = "127.0.0.1", 8000
+
+        class Premises:
+            services = ()
+            plan = Plan
+            begun = 0.0
+            output = Output
+            listener = object()
+            remember = None
+
+            @staticmethod
+            def wait_for_services():
+                shown.append("services")
+
+        class Supervisor:
+            def __init__(self, *, services, programs, output, remember):
+                shown.append(programs)
+
+            def run(self, *, probe, announce):
+                shown.append(probe is not None)
+                announce()
+
+        monkeypatch.setattr(Stage, "premises", Premises)
+        monkeypatch.setattr(up, "Supervisor", Supervisor)
+        monkeypatch.setattr(up, "build_programs", lambda premises: "programs")
+        monkeypatch.setattr(up, "wait_for_database", lambda: shown.append("database"))
+        monkeypatch.setattr(up, "wait_for_redis", lambda: shown.append("redis"))
+        monkeypatch.setattr(up, "bring_up_to_date", lambda **options: shown.append(options["may_migrate"]) or Access())
+        monkeypatch.setattr(up, "connections", type("Connections", (), {"close_all": lambda: shown.append("closed")}))
+        return shown
+
+    def test_it_goes_from_services_to_banner_in_order(self, shown):
+        call_command("up")
+        assert shown[:-1] == ["services", "database", "redis", True, "closed", "programs", True]
+        assert "Portico is running (started in" in shown[-1]
+
+    def test_without_web_it_neither_asks_for_health_nor_names_places(self, shown, monkeypatch):
+        monkeypatch.setattr(Stage.premises, "listener", None)
+        call_command("up", no_migrate=True)
+        assert shown[3:-1] == [False, "closed", "programs", False]
+        assert "running without web" in shown[-1]
