@@ -5,15 +5,19 @@ const NAMES = { auto: "system", light: "light", dark: "dark" };
 
 const currentTheme = () => document.documentElement.dataset.theme || "auto";
 
-function showTheme(button) {
+/** Make the theme switches under `root` say what is chosen. Pages that add a switch later call this themselves. */
+export function showTheme(root = document) {
   const theme = currentTheme();
   const next = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length];
-  button.dataset.state = theme;
-  button.title = `Theme: ${NAMES[theme]}`;
-  button.setAttribute("aria-label", `Theme: ${NAMES[theme]}. Switch to ${NAMES[next]}.`);
+  for (const button of root.querySelectorAll("[data-theme-toggle]")) {
+    button.dataset.state = theme;
+    button.title = `Theme: ${NAMES[theme]}`;
+    button.setAttribute("aria-label", `Theme: ${NAMES[theme]}. Switch to ${NAMES[next]}.`);
+  }
 }
 
-function setTheme(theme) {
+function cycleTheme() {
+  const theme = THEMES[(THEMES.indexOf(currentTheme()) + 1) % THEMES.length];
   if (theme === "auto") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
   try {
@@ -21,19 +25,13 @@ function setTheme(theme) {
   } catch {
     // Not remembered, but it holds for this page.
   }
+  showTheme();
 }
 
-function cycleTheme() {
-  setTheme(THEMES[(THEMES.indexOf(currentTheme()) + 1) % THEMES.length]);
-  document.querySelectorAll("[data-theme-toggle]").forEach(showTheme);
-}
-
-document.querySelectorAll("[data-theme-toggle]").forEach((button) => {
-  showTheme(button);
-  button.addEventListener("click", cycleTheme);
-});
+showTheme();
 
 document.addEventListener("click", (event) => {
+  if (event.target.closest?.("[data-theme-toggle]")) cycleTheme();
   const dismiss = event.target.closest?.("[data-dismiss]");
   if (dismiss) dismiss.closest(".alert")?.remove();
   for (const menu of document.querySelectorAll("details.menu[open]")) {

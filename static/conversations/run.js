@@ -1,0 +1,62 @@
+import { ApiError } from "./api.js";
+import { readEvents } from "./sse.js";
+
+const TERMINAL = new Set(["run.completed", "run.failed", "run.cancelled", "run.interrupted"]);
+const PATIENCE = 12;
+
+/**
+ * Follow one running answer to its end, over as many connections as it takes. Every event reaches `apply` exactly once
+ * and in order: the server numbers them, a reconnect asks for what comes after the last one seen, repeats are dropped.
+ *
+ * `open(runId, after)` makes a connection; `runId` is null until the first event named it. `linked(isLive)` hears
+ * about broken and mended connections. Throws ApiError when the server refuses, AbortError when `signal` aborts.
+ */
+export async function followRun({ open, runId = null, apply, linked, signal }) {
+  let seen = 0;
+  let failures = 0;
+  for (;;) {
+    try {
+      const response = await open(runId, seen);
+      for await (const { id, event, data } of readEvents(response)) {
+        signal.throwIfAborted();
+        if (Number(id) <= seen) continue;
+        seen = Number(id);
+        failures = 0;
+        linked(true);
+        const payload = JSON.parse(data);
+        if (event === "run.started") runId = payload.run_id;
+        apply(event, payload);
+        if (TERMINAL.has(event)) return;
+      }
+      signal.throwIfAborted();
+    } catch (error) {
+      if (signal.aborted || error.name === "AbortError") throw error;
+      if (error instanceof ApiError && !error.isPassing) throw error;
+      if (failures >= PATIENCE) throw error instanceof ApiError ? error : lostConnection();
+    }
+    failures += 1;
+    linked(false);
+    await pause(Math.min(8000, 250 * 2 ** (failures - 1)), signal);
+  }
+}
+
+function lostConnection() {
+  return new ApiError({ status: 0, code: "unreachable", message: "The connection to the answer was lost." });
+}
+
+// Ends early when the network comes back.
+function pause(milliseconds, signal) {
+  return new Promise((resolve, reject) => {
+    const finish = (settle, reason) => {
+      clearTimeout(timer);
+      removeEventListener("online", goOn);
+      signal.removeEventListener("abort", stop);
+      settle(reason);
+    };
+    const goOn = () => finish(resolve);
+    const stop = () => finish(reject, signal.reason);
+    const timer = setTimeout(goOn, milliseconds);
+    addEventListener("online", goOn, { once: true });
+    signal.addEventListener("abort", stop, { once: true });
+  });
+}
