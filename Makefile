@@ -17,7 +17,9 @@ run: $(VENV)/.base-installed ## start Portico on this machine: everything, from 
 	@exec $(PYTHON) manage.py up
 
 test: $(VENV)/.local-installed ## run the tests in parallel; nothing needs to be started by hand
-	$(PYTHON) -m pytest -n 2 -m "not chaos" --cov --cov-report=
+	@rm -f .coverage .coverage.*
+	$(PYTHON) -m coverage run -m pytest -n 2 -m "not chaos"
+	@$(PYTHON) -m coverage combine --quiet
 	$(PYTHON) -m coverage report --fail-under=90
 	$(PYTHON) -m coverage report --fail-under=100 \
 		--include='apps/core/*,apps/*/services.py,apps/*/services/*,apps/*/selectors.py,apps/*/querysets.py'

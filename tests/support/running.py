@@ -1,0 +1,120 @@
+"""A real `manage.py up` for tests that look at the whole product from outside."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+
+from apps.core.embedded.processes import ProcessIdentity, find_processes_in
+
+BASE_DIR = Path(__file__).resolve().parents[2]
+# What would lead the product under test to the services of the test session, or to the developer's own settings.
+FOREIGN = re.compile(
+    r"^(DATABASE_URL|REDIS_URL|CELERY_BROKER_URL|PORT|WEB_CONCURRENCY|DJANGO_.*|PORTICO_.*|.*_API_KEY)$"
+)
+BANNER_END = "curl "
+BANNER_SECONDS = 90.0
+
+
+class RunningPortico:
+    """One `up` on a data directory and a port; a context manager that leaves no process behind."""
+
+    def __init__(self, data_dir: Path, port: int, *arguments: str, **environment: str) -> None:
+        self.data_dir = data_dir
+        self.port = port
+        self.arguments = arguments
+        self.environment = environment
+        self.lines: list[str] = []
+        self._changed = threading.Condition()
+
+    def __enter__(self) -> RunningPortico:
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", "up", *self.arguments],
+            cwd=BASE_DIR,
+            env=build_environment(PORTICO_DATA=str(self.data_dir), PORT=str(self.port), **self.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.stop()
+        self._reader.join(timeout=10)
+
+    @property
+    def log(self) -> str:
+        """Return everything that was said so far."""
+        return "\n".join(self.lines)
+
+    @property
+    def curl(self) -> str:
+        """Return the line that the banner invites to paste."""
+        return next(line.strip() for line in self.lines if line.strip().startswith(BANNER_END))
+
+    def wait_for_banner(self) -> None:
+        """Return when the banner is complete; fail with the log when it does not come."""
+        self.wait_for_line(lambda line: line.strip().startswith(BANNER_END), seconds=BANNER_SECONDS)
+
+    def wait_for_line(self, matches, *, seconds: float = 30.0) -> str:
+        """Return the first line that matches; fail with the log when none comes."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while True:
+                for line in self.lines:
+                    if matches(line):
+                        return line
+                assert time.monotonic() < deadline, f"the line did not come; the log:\n{self.log}"
+                assert self.process.poll() is None, f"up ended with {self.process.returncode}; the log:\n{self.log}"
+                self._changed.wait(timeout=0.5)
+
+    def stop(self) -> float:
+        """End it as a process manager would; return the seconds it took."""
+        begun = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout=30)
+        return time.monotonic() - begun
+
+    def kill(self) -> None:
+        """End it as the kernel would."""
+        self.process.kill()
+        self.process.wait(timeout=5)
+
+    def find_processes(self) -> list[ProcessIdentity]:
+        """Return every process that belongs to this installation, the services included."""
+        numbers = [int(path.name) for path in Path("/proc").glob("[0-9]*") if self._is_ours(path)]
+        numbers += find_processes_in(self.data_dir / "postgres" / "cluster")
+        numbers += find_processes_in(self.data_dir / "redis")
+        return [identity for identity in map(ProcessIdentity.of, sorted(set(numbers))) if identity is not None]
+
+    def _is_ours(self, path: Path) -> bool:
+        try:
+            return f"PORTICO_DATA={self.data_dir}\0".encode() in (path / "environ").read_bytes()
+        except OSError:
+            return False
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._changed:
+                self.lines.append(line.rstrip("\n"))
+                self._changed.notify_all()
+
+
+def build_environment(**changes: str) -> dict[str, str]:
+    """Return the environment of a machine on which nothing of Portico is set."""
+    kept = {name: value for name, value in os.environ.items() if not FOREIGN.match(name)}
+    return kept | {"NO_COLOR": "1"} | changes
