@@ -80,11 +80,11 @@ def _add_tools(body: dict[str, Any], request: dict[str, Any]) -> None:
         return
     choice = request.get("tool_choice")
     if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
-        allowed = choice.get("allowed_tools")
-        allowed = allowed if isinstance(allowed, dict) else {}
+        described = choice.get("allowed_tools")
+        allowed: dict[str, Any] = described if isinstance(described, dict) else {}
         named = [tool.get("function") for tool in _list(allowed.get("tools")) if isinstance(tool, dict)]
-        names = [function.get("name") for function in named if isinstance(function, dict)]
-        tools = [tool for tool in tools if tool.get("name") in names]
+        wanted = [function.get("name") for function in named if isinstance(function, dict)]
+        tools = [tool for tool in tools if tool.get("name") in wanted]
         choice = allowed.get("mode")
     body["tools"] = tools
     translated = _translate_choice(choice)

@@ -96,7 +96,7 @@ class OpenAIStream:
                     text += content
                 else:
                     others.append(content)
-            if len(delta) > 1:
+            if not content or len(delta) > 1:
                 others.extend(_other_texts(delta))
             finish_reason = finish_reason or choice["finish_reason"]
         usage = chunk.get("usage")

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
 import aiohttp
-import orjson
 
 from apps.gateway.providers.base import (
     CAPABILITY_CHAT,
@@ -23,6 +22,7 @@ from apps.gateway.providers.base import (
     UpstreamTimedOut,
     Usage,
 )
+from apps.gateway.providers.chunk_writer import ChunkWriter
 from apps.gateway.providers.embeddings import encode_vector
 from apps.gateway.providers.refusals import error_from_object
 from apps.gateway.providers.sandbox_answer import (
@@ -64,7 +64,10 @@ class SandboxProvider:
             message["tool_calls"] = answer.calls
         choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason, "logprobs": None}
         payload = {
-            **_head(request_id, target, "chat.completion"),
+            "id": _completion_id(request_id),
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": target.upstream_model,
             "choices": [choice],
             "usage": answer.usage.as_openai(),
         }
@@ -76,10 +79,9 @@ class SandboxProvider:
         """Yield the answer token by token, each in a list of its own."""
         answer = build_answer(request)
         await _obey(answer, target)
-        head = _head(request_id, target, "chat.completion.chunk")
+        writer = ChunkWriter(model=target.upstream_model, completion_id=_completion_id(request_id))
         pace = answer.directives.pace_seconds
-        chunks = _chunks(head, answer)
-        for at, chunk in enumerate(chunks):
+        for at, chunk in enumerate(_chunks(writer, answer)):
             if answer.directives.cut_after is not None and at > answer.directives.cut_after:
                 raise _cut(target)
             yield [chunk]
@@ -87,12 +89,7 @@ class SandboxProvider:
             await asyncio.sleep(pace if at else 0)
         if answer.directives.cut_after is not None:
             raise _cut(target)
-        choice = {"index": 0, "delta": {}, "finish_reason": answer.finish_reason}
-        usage = orjson.dumps({**head, "choices": [], "usage": answer.usage.as_openai()})
-        yield [
-            Chunk(orjson.dumps({**head, "choices": [choice], "usage": None}), finish_reason=answer.finish_reason),
-            Chunk(usage, usage=answer.usage, is_usage_chunk=True),
-        ]
+        yield [writer.write_finish(answer.finish_reason), writer.write_usage(answer.usage)]
 
     async def embed(
         self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
@@ -134,33 +131,21 @@ def _cut(target: Target) -> UpstreamBroken:
     return UpstreamBroken(f"Provider {target.provider!r} cut its answer short.")
 
 
-def _head(request_id: str, target: Target, kind: str) -> dict[str, Any]:
-    digest = hashlib.blake2b(request_id.encode(), digest_size=12).hexdigest()
-    return {
-        "id": f"chatcmpl-{digest}",
-        "object": kind,
-        "created": int(time.time()),
-        "model": target.upstream_model,
-    }
+def _completion_id(request_id: str) -> str:
+    return f"chatcmpl-{hashlib.blake2b(request_id.encode(), digest_size=12).hexdigest()}"
 
 
-def _chunks(head: dict[str, Any], answer: Answer) -> list[Chunk]:
-    def build(delta: dict[str, Any], text: str = "", other_text: str = "") -> Chunk:
-        choice = {"index": 0, "delta": delta, "finish_reason": None}
-        return Chunk(orjson.dumps({**head, "choices": [choice], "usage": None}), text, other_text)
-
-    chunks = [build({"role": "assistant", "content": None if answer.calls else ""})]
-    chunks.extend(build({"reasoning_content": token}, other_text=token) for token in answer.reasoning)
+def _chunks(writer: ChunkWriter, answer: Answer) -> list[Chunk]:
+    chunks = [writer.write_role()]
+    chunks.extend(writer.write_reasoning(token) for token in answer.reasoning)
     for index, call in enumerate(answer.calls):
-        function = call["function"]
-        opening = {**call, "index": index, "function": {"name": function["name"], "arguments": ""}}
-        chunks.append(build({"tool_calls": [opening]}, other_text=function["name"]))
+        name, arguments = call["function"]["name"], call["function"]["arguments"]
+        chunks.append(writer.write_call(index, call["id"], name))
         # In two halves, so that clients meet arguments in fragments.
-        middle = len(function["arguments"]) // 2
-        for part in (function["arguments"][:middle], function["arguments"][middle:]):
-            fragment = {"index": index, "function": {"arguments": part}}
-            chunks.append(build({"tool_calls": [fragment]}, other_text=part))
-    chunks.extend(build({"content": token}, text=token) for token in answer.tokens)
+        middle = len(arguments) // 2
+        chunks.append(writer.write_arguments(index, arguments[:middle]))
+        chunks.append(writer.write_arguments(index, arguments[middle:]))
+    chunks.extend(writer.write_text(token) for token in answer.tokens)
     return chunks
 
 

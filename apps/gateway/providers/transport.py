@@ -136,6 +136,11 @@ async def stream_chunks(
             response.close()
 
 
+async def finish_draining() -> None:
+    """Wait until the ends of answered streams have been read, at most a second: before a session is closed."""
+    await asyncio.gather(*_draining)
+
+
 def _recycle(response: aiohttp.ClientResponse) -> None:
     # The end of the chunked body usually arrives just after the last event. Waiting for it keeps the connection
     # for the next call, but must not delay this one's last byte: hence a task of its own.
