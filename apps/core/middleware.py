@@ -22,10 +22,19 @@ ACCEPTED_ID = re.compile(r"^[A-Za-z0-9._-]{8,128}$")
 
 # What a page of ours needs and nothing else; scripts only with the page's nonce.
 POLICY = (
-    "default-src 'none'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'nonce-{nonce}'; img-src 'self' data: blob:; "
-    "font-src 'self'; connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'; object-src 'none'"
+    "default-src 'none'; script-src 'self' 'nonce-{nonce}'{scripts}; style-src 'self' {styles}; "
+    "img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; manifest-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'; object-src 'none'"
 )
+# The admin's framework writes style attributes and compiles its expressions (docs/adr/0003-admin-csp.md).
+ADMIN_PREFIX = "/admin/"
+
+
+def build_policy(path: str, nonce: str) -> str:
+    """Return the Content-Security-Policy of a page; no page runs inline scripts."""
+    if path.startswith(ADMIN_PREFIX):
+        return POLICY.format(nonce=nonce, scripts=" 'unsafe-eval'", styles="'unsafe-inline'")
+    return POLICY.format(nonce=nonce, scripts="", styles=f"'nonce-{nonce}'")
 
 
 class RequestIdMiddleware:
@@ -52,10 +61,8 @@ class SecurityHeadersMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         request.csp_nonce = secrets.token_urlsafe(18)  # type: ignore[attr-defined]
         response = self.get_response(request)
-        response.headers.setdefault(
-            "Content-Security-Policy",
-            POLICY.format(nonce=request.csp_nonce),  # type: ignore[attr-defined]
-        )
+        policy = build_policy(request.path, request.csp_nonce)  # type: ignore[attr-defined]
+        response.headers.setdefault("Content-Security-Policy", policy)
         response.headers.setdefault("Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=()")
         response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         if request.path.startswith("/api/"):

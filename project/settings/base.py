@@ -169,6 +169,8 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 PASSWORD_RESET_TIMEOUT = 3600
+# Without a mail server nobody could ever confirm an address.
+EMAIL_VERIFICATION_REQUIRED = bool(ENV.email_url)
 ACCESS_TOKEN_LIFETIME = timedelta(minutes=15)
 REFRESH_TOKEN_LIFETIME = timedelta(days=30)
 
@@ -190,6 +192,11 @@ CORS_URLS_REGEX = r"^/api/v3/.*$"
 # Size limits (bytes): what is larger is refused with 413 before it is read.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 GATEWAY_MAX_BODY_BYTES = 20 * 1024 * 1024
+
+# The gateway
+GATEWAY_PROVIDERS = ENV.providers()
+GATEWAY_LIMITS_WITHOUT_REDIS = ENV.limits_without_redis
+WEB_CONCURRENCY = ENV.web_concurrency
 
 OAUTH2_PROVIDER = {
     "SCOPES_BACKEND_CLASS": "apps.users.oauth.scopes.PorticoScopes",
@@ -264,5 +271,5 @@ UNFOLD = {
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "apps.admin_panel.views.build_dashboard",
-    "SIDEBAR": {"show_search": True, "navigation": "apps.admin_panel.navigation.build_navigation"},
+    "SIDEBAR": {"show_search": True, "navigation": "apps.admin_panel.views.build_navigation"},
 }

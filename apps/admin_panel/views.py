@@ -1,0 +1,144 @@
+"""The admin's front page and its navigation (named in settings.UNFOLD)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.formats import number_format
+
+from apps.admin_panel.selectors import Dashboard, read_dashboard
+from apps.billing.selectors.usage import UsagePoint
+
+# Sections in the order in which staff asks: who, what they said, what it cost, how it is wired.
+SECTIONS: list[tuple[str, list[tuple[str, str, str]]]] = [
+    (
+        "People",
+        [
+            ("users.User", "Users", "person"),
+            ("users.Organization", "Organizations", "domain"),
+            ("users.ApiKey", "API keys", "key"),
+            ("users.Session", "Sessions", "devices"),
+            ("users.OAuthClient", "OAuth clients", "hub"),
+        ],
+    ),
+    (
+        "Conversations",
+        [("conversations.Conversation", "Conversations", "forum"), ("conversations.Run", "Running answers", "bolt")],
+    ),
+    (
+        "Gateway",
+        [
+            ("gateway.Model", "Models", "smart_toy"),
+            ("gateway.Provider", "Providers", "cloud"),
+            ("billing.Price", "Prices", "sell"),
+        ],
+    ),
+    (
+        "Usage and books",
+        [
+            ("billing.UsageRecord", "Usage records", "receipt_long"),
+            ("billing.LedgerAccount", "Ledger accounts", "account_balance"),
+            ("billing.LedgerTransaction", "Ledger transactions", "swap_horiz"),
+        ],
+    ),
+    (
+        "Integrations",
+        [
+            ("integrations.WebhookEndpoint", "Webhook endpoints", "webhook"),
+            ("integrations.WebhookDelivery", "Webhook deliveries", "outgoing_mail"),
+        ],
+    ),
+    (
+        "Evidence",
+        [
+            ("audit.TrailEntry", "Audit trail", "policy"),
+            ("events.Event", "Events", "event_note"),
+            ("events.Delivery", "Outbox", "move_to_inbox"),
+        ],
+    ),
+]
+
+
+def build_navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return the sidebar: sections with the registered models that this member of staff may see."""
+    registered = {model._meta.label: model_admin for model, model_admin in admin.site._registry.items()}
+    front = {"title": "Dashboard", "icon": "dashboard", "link": reverse("admin:index")}
+    sections: list[dict[str, Any]] = [{"title": "", "items": [front]}]
+    for title, entries in SECTIONS:
+        items = [
+            {"title": name, "icon": icon, "link": link}
+            for label, name, icon in entries
+            if label in registered and registered[label].has_view_permission(request) and (link := _changelist(label))
+        ]
+        if items:
+            sections.append({"title": title, "separator": True, "collapsible": False, "items": items})
+    return sections
+
+
+def _changelist(label: str) -> str:
+    app, model = label.lower().split(".")
+    try:
+        return reverse(f"admin:{app}_{model}_changelist")
+    except NoReverseMatch:
+        return ""
+
+
+def build_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Add the dashboard's figures and charts to the admin's front page."""
+    found = read_dashboard()
+    context.update(
+        {
+            "figures": _figures(found),
+            "dead_deliveries": found.dead_deliveries,
+            "hour_charts": _charts(found.hours, "%H:00"),
+            "day_charts": _charts(found.days, "%-d %b"),
+        }
+    )
+    return context
+
+
+def _figures(found: Dashboard) -> list[dict[str, str]]:
+    today, before = found.today, found.yesterday
+    rate = f"{100 * today.errors / today.requests:.1f} % of requests" if today.requests else "no requests"
+    return [
+        {"title": "Requests", "value": number_format(today.requests, force_grouping=True), "note": _change(today.requests, before.requests)},
+        {"title": "Tokens", "value": number_format(today.total_tokens, force_grouping=True), "note": _change(today.total_tokens, before.total_tokens)},
+        {"title": "Cost", "value": f"${today.cost:,.2f}", "note": _change(today.cost_micros, before.cost_micros)},
+        {"title": "Errors", "value": number_format(today.errors, force_grouping=True), "note": rate},
+        {"title": "Latency, 95th percentile", "value": "–" if found.p95_ms is None else f"{found.p95_ms:,} ms", "note": "of successful requests"},
+        {"title": "Active users", "value": number_format(found.active_users, force_grouping=True), "note": "made a request"},
+    ]  # fmt: skip
+
+
+def _change(now: int, before: int) -> str:
+    if not before:
+        return "nothing the day before" if not now else "none the day before"
+    percent = round(100 * (now - before) / before)
+    return f"{'+' if percent > 0 else '−' if percent < 0 else '±'}{abs(percent)} % on the day before"
+
+
+def _charts(points: list[UsagePoint], form: str) -> list[dict[str, str]]:
+    labels = [point.at.strftime(form) for point in points]
+    series = [
+        ("Requests", [point.totals.requests for point in points]),
+        ("Tokens", [point.totals.total_tokens for point in points]),
+        ("Cost (USD)", [float(point.totals.cost) for point in points]),
+        ("Errors", [point.totals.errors for point in points]),
+    ]
+    return [
+        {
+            "title": name,
+            "summary": f"{name}: {number_format(sum(values), decimal_pos=2 if name.startswith('Cost') else 0, force_grouping=True)} in all",
+            "data": json.dumps(
+                {
+                    "labels": labels,
+                    "datasets": [{"label": name, "data": values, "backgroundColor": "var(--color-primary-600)"}],
+                }
+            ),
+        }
+        for name, values in series
+    ]
