@@ -117,6 +117,11 @@ class Environment(BaseSettings):
         alias="PORTICO_JOURNAL_SYNC",
         description="When the usage journal reaches the disk: every 100 ms, or before the last byte of every answer.",
     )
+    limits_without_redis: Literal["local", "refuse"] = Field(
+        "local",
+        alias="PORTICO_LIMITS_WITHOUT_REDIS",
+        description="Calls of keys with limits while Redis is down: each web process enforces its share, or 503.",
+    )
     log_format: Literal["console", "json"] = Field(
         "console", alias="PORTICO_LOG_FORMAT", description="Form of log lines."
     )
@@ -143,6 +148,24 @@ class Environment(BaseSettings):
     def split_commas(cls, value: object) -> object:
         """Accept `a, b` for a list."""
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    def providers(self) -> dict[str, dict[str, str]]:
+        """Return the providers that the environment names: slug → name, base_url, credential. The slug is the kind."""
+        openai, anthropic = self.openai_api_key.get_secret_value(), self.anthropic_api_key.get_secret_value()
+        openrouter = self.openrouter_api_key.get_secret_value()
+        found = {"sandbox": {"name": "Sandbox", "base_url": "", "credential": ""}}
+        if openai or self.openai_base_url:
+            base_url = self.openai_base_url or "https://api.openai.com/v1"
+            found["openai"] = {"name": "OpenAI", "base_url": base_url, "credential": openai}
+        if anthropic or self.anthropic_base_url:
+            base_url = self.anthropic_base_url or "https://api.anthropic.com"
+            found["anthropic"] = {"name": "Anthropic", "base_url": base_url, "credential": anthropic}
+        if openrouter:
+            base_url = "https://openrouter.ai/api/v1"
+            found["openrouter"] = {"name": "OpenRouter", "base_url": base_url, "credential": openrouter}
+        if self.ollama_base_url:
+            found["ollama"] = {"name": "Ollama", "base_url": self.ollama_base_url, "credential": ""}
+        return found
 
     def broker_url(self) -> str:
         """Return the broker's URL: its own, or Redis."""

@@ -1,0 +1,97 @@
+"""The ASGI application: which request is whose, and the life of the process around them."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+import orjson
+import structlog
+
+from apps.gateway.edge.cors import preflight_headers
+from apps.gateway.edge.exchange import Exchange, Send
+from apps.gateway.edge.listing import get_model, list_models
+from apps.gateway.edge.reading import Receive
+from apps.gateway.errors import MethodRefused, RouteUnknown
+from apps.gateway.runtime import get_runtime
+from apps.gateway.runtime.state import close_journal
+
+logger = structlog.get_logger(__name__)
+
+VERSION = "/v1"
+CHAT = "/chat/completions"
+EMBEDDINGS = "/embeddings"
+MODELS = "/models"
+
+
+class GatewayApplication:
+    """Serves `/v1/*`, and the same endpoints without `/v1` for clients that leave it out."""
+
+    def serves(self, path: str) -> bool:
+        """Tell whether a path is the gateway's."""
+        return path.startswith("/v1/") or path in {VERSION, CHAT, EMBEDDINGS, MODELS} or path.startswith(f"{MODELS}/")
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Serve one connection scope: a request, or the life of the process."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        exchange = Exchange(get_runtime(), scope, receive, send)
+        await exchange.answer(self._dispatch(exchange))
+
+    def _dispatch(self, exchange: Exchange) -> Coroutine[Any, Any, None]:
+        path: str = exchange.scope["path"]
+        method: str = exchange.scope["method"]
+        if path.startswith(VERSION):
+            path = path[len(VERSION) :]
+        if len(path) > 1 and path.endswith("/"):
+            path = path[:-1]
+        if method == "OPTIONS" and b"access-control-request-method" in exchange.headers:
+            return _preflight(exchange)
+        if path == CHAT:
+            return exchange.chat() if method == "POST" else _refuse_method(method, "POST")
+        if path == EMBEDDINGS:
+            return exchange.embed() if method == "POST" else _refuse_method(method, "POST")
+        if path == MODELS:
+            return _list(exchange) if method == "GET" else _refuse_method(method, "GET")
+        if path.startswith(f"{MODELS}/"):
+            name = path[len(MODELS) + 1 :]
+            return _get(exchange, name) if method == "GET" else _refuse_method(method, "GET")
+        return _refuse_path(exchange.scope["path"])
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        # Neither database nor Redis needs to be there: what they know is fetched when they are.
+        runtime = get_runtime()
+        runtime.catalogue.refresh()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await runtime.close()
+        await runtime.loop.run_in_executor(None, close_journal)
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _list(exchange: Exchange) -> None:
+    caller = await exchange.authenticate()
+    snapshot = await exchange.runtime.catalogue.ready()
+    await exchange.send_json(200, orjson.dumps(list_models(snapshot, caller)))
+
+
+async def _get(exchange: Exchange, name: str) -> None:
+    caller = await exchange.authenticate()
+    snapshot = await exchange.runtime.catalogue.ready()
+    await exchange.send_json(200, orjson.dumps(get_model(snapshot, caller, name)))
+
+
+async def _preflight(exchange: Exchange) -> None:
+    origin = exchange.headers.get(b"origin", b"")
+    asked = exchange.headers.get(b"access-control-request-headers", b"")
+    await exchange.send_empty(204, preflight_headers(origin, asked))
+
+
+async def _refuse_method(method: str, allowed: str) -> None:
+    raise MethodRefused(f"{method} is not possible here; use {allowed}.", headers={"allow": allowed})
+
+
+async def _refuse_path(path: str) -> None:
+    raise RouteUnknown(f"There is no endpoint {path[:200]!r}.")

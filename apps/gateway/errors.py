@@ -1,0 +1,92 @@
+"""Failures of the gateway, other than those of providers (see providers/base.py)."""
+
+from apps.core.errors import (
+    AppError,
+    Conflict,
+    DependencyDown,
+    InvalidInput,
+    NotFound,
+    PermissionRefused,
+    RateLimited,
+    TooLarge,
+)
+
+
+class ModelUnknown(NotFound):
+    code, title = "gateway.model_unknown", "There is no such model"
+
+
+class ModelUnsuited(InvalidInput):
+    code, title = "gateway.model_unsuited", "The model cannot do this"
+
+
+class ParameterInvalid(InvalidInput):
+    code, title = "gateway.parameter_invalid", "A parameter is not valid"
+
+
+class ParameterMissing(InvalidInput):
+    code, title = "gateway.parameter_missing", "A parameter is missing"
+
+
+class BodyMalformed(InvalidInput):
+    code, title = "gateway.body_malformed", "The body is not the JSON object that is expected"
+
+
+class BodyTooLarge(TooLarge):
+    code, title = "gateway.body_too_large", "The body is too large"
+
+
+class MediaTypeRefused(AppError):
+    code, status, title = "gateway.media_type_refused", 415, "The content type is not supported"
+
+
+class RouteUnknown(NotFound):
+    code, title = "gateway.route_unknown", "There is no such endpoint"
+
+
+class MethodRefused(AppError):
+    code, status, title = "gateway.method_refused", 405, "The endpoint does not know this method"
+
+
+class RequestLimitReached(RateLimited):
+    code, title = "gateway.request_limit_reached", "The key's limit of requests per minute is reached"
+
+
+class TokenLimitReached(RateLimited):
+    code, title = "gateway.token_limit_reached", "The key's limit of tokens per minute is reached"
+
+
+class AccessWithdrawn(PermissionRefused):
+    """The key, user or organization was revoked while the call was running."""
+
+    code, title = "gateway.access_withdrawn", "The permission for this call was withdrawn"
+
+
+class CallerUnreachable(DependencyDown):
+    """Whether the key is good cannot be said now: the database does not answer."""
+
+    code, title = "gateway.caller_unreachable", "Keys cannot be checked at the moment"
+
+
+class CatalogueUnreachable(DependencyDown):
+    code, title = "gateway.catalogue_unreachable", "The model catalogue cannot be read at the moment"
+
+
+class LimitsUnreachable(DependencyDown):
+    code, title = "gateway.limits_unreachable", "Limits cannot be checked at the moment"
+
+
+class JournalRefused(DependencyDown):
+    """Usage cannot be written down, so no call is made."""
+
+    code, title = "gateway.journal_refused", "Usage cannot be recorded at the moment"
+
+
+class SlugTaken(Conflict):
+    code, title = "gateway.slug_taken", "Another provider has this slug"
+
+
+class CallCancelled(AppError):
+    """The caller left, or stopped the call, before anything was answered. Nobody sees this status."""
+
+    code, status, title = "gateway.call_cancelled", 499, "The call was cancelled"

@@ -1,0 +1,128 @@
+"""Who runs models, which models there are, and who serves which."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import Q
+
+from apps.core.fields import EncryptedTextField
+from apps.core.models import Entity
+from apps.gateway.choices import Capability, ProviderKind, Tier
+from apps.gateway.querysets import DeploymentQuerySet, ModelQuerySet, ProviderQuerySet
+
+MODEL_NAME = RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$", "Use letters, digits and . _ : / @ + - only.")
+
+
+class Provider(Entity):
+    """Someone who runs models: an address, a wire format and a credential.
+
+    A provider that comes from the environment keeps neither address nor credential here: both are read from the
+    settings when a call is made, so that a changed variable takes effect at the next start and cannot be sent elsewhere.
+    """
+
+    ID_PREFIX: ClassVar[str] = "prov"
+
+    slug = models.SlugField(max_length=64)
+    kind = models.CharField(max_length=16, choices=ProviderKind.choices)
+    name = models.CharField(max_length=120)
+    base_url = models.CharField(max_length=500, blank=True)
+    credential = EncryptedTextField(blank=True)
+    is_active = models.BooleanField(default=True)
+    from_environment = models.BooleanField(default=False, editable=False)
+
+    objects = ProviderQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["slug"], name="gateway_provider_slug_unique"),
+            models.CheckConstraint(
+                condition=Q(from_environment=False) | Q(credential=""),
+                name="gateway_provider_environment_no_credential",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def has_credential(self) -> bool:
+        """Tell whether a credential is stored, without showing it."""
+        return bool(self.credential)
+
+    def change_base_url(self, base_url: str) -> None:
+        """Point to another address. The stored credential is dropped: it was given for the old one."""
+        if base_url != self.base_url:
+            self.base_url = base_url
+            self.credential = ""
+
+
+class Model(Entity):
+    """A model under the name that callers use.
+
+    `loaded_values` holds what the catalogue file last wrote: a field that differs from it was edited by staff, and the
+    next load leaves it alone.
+    """
+
+    ID_PREFIX: ClassVar[str] = "model"
+
+    name = models.CharField(max_length=160, validators=[MODEL_NAME])
+    tier = models.CharField(max_length=2, choices=Tier.choices, default=Tier.T2)
+    context_window = models.PositiveIntegerField(null=True, blank=True, help_text="Tokens; empty when unknown.")
+    max_output_tokens = models.PositiveIntegerField(null=True, blank=True)
+    capabilities = ArrayField(models.CharField(max_length=16, choices=Capability.choices), default=list, blank=True)
+    owned_by = models.CharField(max_length=120, blank=True)
+    is_active = models.BooleanField(default=True)
+    is_sandbox = models.BooleanField(default=False, help_text="Answers are made up; for trials and tests.")
+    loaded_values = models.JSONField(default=dict, blank=True, editable=False)
+
+    objects = ModelQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["name"], name="gateway_model_name_unique")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Deployment(Entity):
+    """A model as one provider serves it.
+
+    Calls go to the lowest `priority` first; among equals, at random by `weight`. What fails before its first byte is
+    tried at the next.
+    """
+
+    ID_PREFIX: ClassVar[str] = "dep"
+
+    model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="deployments")
+    provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="deployments")
+    upstream_model = models.CharField(max_length=200, help_text="The model's name at the provider.")
+    priority = models.PositiveSmallIntegerField(default=0)
+    weight = models.PositiveSmallIntegerField(default=1, validators=[MinValueValidator(1), MaxValueValidator(1000)])
+    connect_timeout_seconds = models.FloatField(
+        default=5.0, validators=[MinValueValidator(0.1), MaxValueValidator(60.0)]
+    )
+    read_timeout_seconds = models.FloatField(
+        default=300.0,
+        validators=[MinValueValidator(1.0), MaxValueValidator(3600.0)],
+        help_text="Longest silence between two reads.",
+    )
+    is_active = models.BooleanField(default=True)
+
+    objects = DeploymentQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["model", "provider", "upstream_model"], name="gateway_deployment_once"),
+            models.CheckConstraint(condition=Q(weight__gte=1), name="gateway_deployment_weight_positive"),
+            models.CheckConstraint(
+                condition=Q(connect_timeout_seconds__gt=0, read_timeout_seconds__gt=0),
+                name="gateway_deployment_timeouts_positive",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} at {self.provider}"

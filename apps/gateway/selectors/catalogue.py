@@ -1,0 +1,139 @@
+"""The catalogue as running processes hold it: one immutable snapshot with everything a call needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
+
+from django.conf import settings
+
+from apps.billing.selectors import price_cards
+from apps.billing.services.pricing import PriceCard
+from apps.gateway.models import Deployment, Model, Provider
+from apps.gateway.providers.base import Target
+
+FREE = PriceCard(input_micros=0, output_micros=0, cached_micros=0, cache_write_micros=0, reasoning_micros=None)
+"""What a model without a price costs: nothing, as for models on one's own machines."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model as people and programs are told of it."""
+
+    id: str
+    name: str
+    tier: str
+    context_window: int | None
+    max_output_tokens: int | None
+    capabilities: tuple[str, ...]
+    owned_by: str
+    created: int
+    """Unix seconds at which the model entered the catalogue."""
+    is_sandbox: bool
+    providers: tuple[str, ...]
+    """Slugs, the preferred one first."""
+    price: PriceCard | None
+    """At the preferred provider; None when it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One way to a model."""
+
+    deployment_id: str
+    target: Target
+    price: PriceCard
+    priority: int
+    weight: int
+    is_operators: bool
+    """The address comes from the operator's environment: private networks are no surprise there."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A model and the ways to it."""
+
+    info: ModelInfo
+    routes: tuple[Route, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The whole catalogue at one moment: callable models by name, in alphabetical order."""
+
+    models: Mapping[str, ModelEntry]
+    taken_at: datetime
+
+
+def load_snapshot(*, now: datetime | None = None) -> Snapshot:
+    """Return the catalogue with the prices valid now. Three queries, whatever its size."""
+    now = now or datetime.now(UTC)
+    prices = price_cards(now)
+    routes: dict[str, list[Route]] = {}
+    models: dict[str, Model] = {}
+    rows = Deployment.objects.active().select_related("model", "provider").order_by("model__name", "priority", "id")
+    for deployment in rows:
+        target = build_target(deployment.provider, deployment)
+        if target is None:
+            continue
+        name = deployment.model.name
+        models[name] = deployment.model
+        routes.setdefault(name, []).append(
+            Route(
+                deployment_id=deployment.public_id,
+                target=target,
+                price=prices.get((target.provider, target.upstream_model), FREE),
+                priority=deployment.priority,
+                weight=deployment.weight,
+                is_operators=deployment.provider.from_environment,
+            )
+        )
+    entries = {
+        name: ModelEntry(
+            info=describe_model(model, [r.target.provider for r in routes[name]], prices), routes=tuple(routes[name])
+        )
+        for name, model in models.items()
+    }
+    return Snapshot(models=MappingProxyType(entries), taken_at=now)
+
+
+def describe_model(model: Model, providers: list[str], prices: Mapping[tuple[str, str], PriceCard]) -> ModelInfo:
+    """Return what may be told of a model that `providers` serve, in that order."""
+    slugs = tuple(dict.fromkeys(providers))
+    return ModelInfo(
+        id=model.public_id,
+        name=model.name,
+        tier=model.tier,
+        context_window=model.context_window,
+        max_output_tokens=model.max_output_tokens,
+        capabilities=tuple(model.capabilities),
+        owned_by=model.owned_by,
+        created=int(model.created_at.timestamp()),
+        is_sandbox=model.is_sandbox,
+        providers=slugs,
+        price=next((prices[slug, model.name] for slug in slugs if (slug, model.name) in prices), None),
+    )
+
+
+def build_target(provider: Provider, deployment: Deployment | None = None) -> Target | None:
+    """Return where calls to a provider go; None when the environment no longer names it.
+
+    Without a deployment the target is good for listing models, that is for a test of the connection.
+    """
+    base_url, credential = provider.base_url, provider.credential
+    if provider.from_environment:
+        named = settings.GATEWAY_PROVIDERS.get(provider.slug)
+        if named is None:
+            return None
+        base_url, credential = named["base_url"], named["credential"]
+    return Target(
+        provider=provider.slug,
+        kind=provider.kind,
+        base_url=base_url.rstrip("/"),
+        credential=credential,
+        upstream_model=deployment.upstream_model if deployment else "",
+        connect_timeout_seconds=deployment.connect_timeout_seconds if deployment else 5.0,
+        read_timeout_seconds=deployment.read_timeout_seconds if deployment else 15.0,
+    )

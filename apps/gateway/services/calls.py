@@ -1,0 +1,304 @@
+"""One call, from the moment it is let in to its usage record."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Any, cast
+from uuid import UUID
+
+from apps.core.errors import AppError, NotAuthenticated, PermissionRefused
+from apps.core.ids import encode_id
+from apps.gateway.choices import CallStatus
+from apps.gateway.errors import AccessWithdrawn, CallCancelled
+from apps.gateway.providers.base import CAPABILITY_EMBEDDINGS, Chunk, Completion, UpstreamBroken, UpstreamError, Usage
+from apps.gateway.providers.registry import get_provider
+from apps.gateway.runtime import Runtime
+from apps.gateway.runtime.limiter import Admission
+from apps.gateway.runtime.loading import UNREACHABLE
+from apps.gateway.selectors import Caller, ModelEntry, Route, confirm_caller
+from apps.gateway.services.meter import Meter
+from apps.gateway.services.routing import choose_next, order_routes, rest_route
+
+
+class _Aborted(Exception):
+    """The call was ended from another task."""
+
+
+class RunningCall:
+    """A call under way. However it ends, its journal gets exactly one last line.
+
+    One task reads it, by `batches` or `result`; `cancel` and `abort` may come from any task of the same loop. `status`,
+    `usage` and `cost_micros` hold after the end. `on_tick`, where set, is called a few times a second with the loop's time.
+    """
+
+    __slots__ = (
+        "_abort_error", "_ended", "_first_batch", "_has_aborted", "_reader", "_request", "_stream", "admission",
+        "caller", "created", "endpoint", "entry", "kind", "is_stream", "meter", "model", "on_tick", "provider",
+        "public_id", "request_id", "runtime", "upstream_model", "upstream_seconds", "__weakref__",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        runtime: Runtime,
+        caller: Caller,
+        entry: ModelEntry,
+        request: dict[str, Any],
+        kind: str,
+        endpoint: str,
+        request_id: UUID,
+        prompt_estimate: int,
+        admission: Admission | None,
+    ) -> None:
+        self.runtime = runtime
+        self.caller = caller
+        self.entry = entry
+        self.kind = kind
+        self.endpoint = endpoint
+        self.request_id = request_id
+        self.public_id = encode_id("req", request_id)
+        self.admission = admission
+        self.model = entry.info.name
+        self.provider = ""
+        self.upstream_model = ""
+        self.is_stream = bool(request.get("stream")) and kind != CAPABILITY_EMBEDDINGS
+        self.created = int(time.time())
+        self.upstream_seconds = 0.0
+        self.on_tick: Callable[[float], None] | None = None
+        self.meter = Meter(
+            journal=runtime.journal,
+            caller=caller,
+            request=request,
+            request_id=request_id,
+            model=self.model,
+            endpoint=endpoint,
+            is_stream=self.is_stream,
+            prompt_estimate=prompt_estimate,
+        )
+        self._request = request
+        self._stream: AsyncGenerator[list[Chunk], None] | None = None
+        self._first_batch: list[Chunk] | None = None
+        self._reader: asyncio.Task[Any] | None = None
+        self._has_aborted = False
+        self._abort_error: AppError | None = None
+        self._ended: asyncio.Event | None = None
+
+    @property
+    def status(self) -> CallStatus | None:
+        """Return how the call ended; None while it runs."""
+        return self.meter.status
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether the usage is written down."""
+        return self.meter.status is not None
+
+    @property
+    def was_cancelled(self) -> bool:
+        """Tell whether the call was ended before its answer did."""
+        return self.meter.status is CallStatus.CANCELLED
+
+    @property
+    def usage(self) -> Usage | None:
+        """Return the tokens used."""
+        return self.meter.usage
+
+    @property
+    def cost_micros(self) -> int | None:
+        """Return the cost in micro-USD; None before the end."""
+        return self.meter.cost_micros
+
+    @property
+    def is_estimated(self) -> bool:
+        """Tell whether the usage was counted by us, because the provider gave no final figures."""
+        return self.meter.is_estimated
+
+    async def start(self) -> None:
+        """Forward a streamed call and wait for its first events. Raise UpstreamError when no provider answers."""
+        await self._forward()
+
+    async def result(self) -> Completion:
+        """Forward the call and return the whole answer, its usage written down. Raise UpstreamError."""
+        if self.meter.completion is None:
+            await self._forward()
+            self._settle(CallStatus.OK, is_final=True)
+            await self.runtime.journal.wait_until_synced()
+        assert self.meter.completion is not None
+        return self.meter.completion
+
+    async def batches(self) -> AsyncIterator[list[Chunk]]:
+        """Yield the events of each network read.
+
+        The usage is written down before the last of them is yielded where the provider marks it, else before this
+        ends. Ends early, without an error, when the call was cancelled; raise UpstreamError when the provider fails.
+        """
+        batch, self._first_batch = self._first_batch, None
+        meter = self.meter
+        try:
+            while batch is not None:
+                meter.take(batch)
+                if batch[-1].is_usage_chunk:
+                    self._settle(CallStatus.OK, is_final=True)
+                    await self.runtime.journal.wait_until_synced()
+                yield batch
+                batch = await self._next_batch()
+            self._settle(CallStatus.OK, is_final=True)
+            await self.runtime.journal.wait_until_synced()
+        except _Aborted:
+            self._settle_aborted()
+            if self._abort_error is not None:
+                raise self._abort_error from None
+        except UpstreamError as error:
+            self._settle(CallStatus.ERROR, error=error)
+            raise
+        finally:
+            # Without a status by now, the reader left: by closing this, by its cancellation or an error of its own.
+            self._settle(CallStatus.CANCELLED)
+            await self._close_stream()
+
+    async def cancel(self) -> None:
+        """Stop the provider and write down what came. Does nothing to a call that has ended."""
+        if self.meter.status is not None:
+            return
+        self.abort(None)
+        if self._reader is not None and self._reader is not asyncio.current_task():
+            self._ended = self._ended or asyncio.Event()
+            await self._ended.wait()
+        else:
+            self._settle_aborted()
+            await self._close_stream()
+
+    def abort(self, error: AppError | None) -> None:
+        """Make the reading end: with `error`, or as cancelled. What is being waited for is given up at once."""
+        if self.meter.status is not None or self._has_aborted:
+            return
+        self._has_aborted = True
+        self._abort_error = error
+        if self._reader is not None:
+            self._reader.cancel()
+
+    def tick(self, now: float) -> None:
+        """Let the entrance do what is due."""
+        if self.on_tick is not None:
+            self.on_tick(now)
+
+    def concerns(self, changed_id: str) -> bool:
+        """Tell whether a change is about this call's caller."""
+        return changed_id in self.caller.ids()
+
+    async def recheck(self) -> None:
+        """End the call when its caller may not make it any more."""
+        try:
+            await self.runtime.loader.load(lambda: confirm_caller(self.caller, model=self.model))
+        except (NotAuthenticated, PermissionRefused) as error:
+            self.abort(AccessWithdrawn(error.message))
+        except UNREACHABLE:
+            pass  # nobody can say; the next change or reconnection asks again
+
+    async def _forward(self) -> None:
+        routes = order_routes(self.entry, self.runtime)
+        self.runtime.watched.add(self)
+        try:
+            while True:
+                route = routes.pop(0)
+                try:
+                    await self._try(route)
+                    return
+                except UpstreamError as error:
+                    rest_route(route, error, self.runtime)
+                    routes = choose_next(route, error, routes, self.meter.attempts)
+                    if not routes:
+                        self._settle(CallStatus.ERROR, error=error)
+                        raise
+        except _Aborted:
+            self._settle_aborted()
+            raise self._abort_error or CallCancelled() from None
+        except asyncio.CancelledError:
+            self._settle(CallStatus.CANCELLED)
+            raise
+        except UpstreamError:
+            raise
+        except Exception as error:
+            # A full disk, or a defect of ours: what was forwarded is closed, and counted as far as it is known.
+            self._settle(CallStatus.ERROR, error=error if isinstance(error, AppError) else AppError())
+            raise
+
+    async def _try(self, route: Route) -> None:
+        target = route.target
+        self.meter.forward(route)
+        self.provider, self.upstream_model = target.provider, target.upstream_model
+        provider = get_provider(target.kind)
+        arguments: dict[str, Any] = {
+            "session": self.runtime.session_for(route),
+            "target": target,
+            "request": self._request,
+            "request_id": self.public_id,
+        }
+        begun = time.perf_counter()
+        self._reader = asyncio.current_task()
+        try:
+            if self._has_aborted:
+                raise _Aborted
+            if self.is_stream:
+                self._stream = cast("AsyncGenerator[list[Chunk], None]", provider.stream(**arguments))
+                self._first_batch = await anext(self._stream)
+            elif self.kind == CAPABILITY_EMBEDDINGS:
+                self._take_completion(await provider.embed(**arguments))
+            else:
+                self._take_completion(await provider.complete(**arguments))
+        except asyncio.CancelledError:
+            self._turn_cancellation()
+            raise
+        except StopAsyncIteration:
+            raise UpstreamBroken(f"Provider {target.provider!r} ended its answer before it began.") from None
+        finally:
+            self._reader = None
+            self.upstream_seconds += time.perf_counter() - begun
+
+    async def _next_batch(self) -> list[Chunk] | None:
+        assert self._stream is not None
+        self._reader = asyncio.current_task()
+        try:
+            if self._has_aborted:
+                raise _Aborted
+            return await anext(self._stream)
+        except StopAsyncIteration:
+            return None
+        except asyncio.CancelledError:
+            self._turn_cancellation()
+            raise
+        finally:
+            self._reader = None
+
+    def _turn_cancellation(self) -> None:
+        """Raise _Aborted when `abort` was the cause of the cancellation being handled; the cancellation is then undone."""
+        if self._has_aborted and self._reader is not None:
+            self._reader.uncancel()
+            raise _Aborted from None
+
+    def _take_completion(self, completion: Completion) -> None:
+        self.meter.completion = completion
+        self.meter.usage = completion.usage
+
+    def _settle_aborted(self) -> None:
+        self._settle(CallStatus.CANCELLED, error=self._abort_error)
+
+    def _settle(self, status: CallStatus, *, error: AppError | None = None, is_final: bool = False) -> None:
+        if self.meter.status is not None:
+            return
+        try:
+            self.meter.settle(status, error=error, is_final=is_final)
+        finally:
+            self.runtime.watched.discard(self)
+            if self.admission is not None:
+                usage = self.meter.usage or Usage()
+                self.runtime.limiter.settle(self.admission, tokens=usage.prompt_tokens + usage.completion_tokens)
+            if self._ended is not None:
+                self._ended.set()
+
+    async def _close_stream(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            await stream.aclose()

@@ -1,0 +1,236 @@
+"""What one call uses, and the journal lines that say so."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from uuid import UUID
+
+import orjson
+import structlog
+
+from apps.billing.services.pricing import cost_micros
+from apps.core.errors import AppError
+from apps.gateway.choices import CallStatus
+from apps.gateway.providers.base import Chunk, Completion, Usage
+from apps.gateway.providers.tokens import estimate_text
+from apps.gateway.runtime.journal import Journal, Segment
+from apps.gateway.runtime.metrics import metrics_of
+from apps.gateway.selectors import Caller, Route
+from apps.gateway.services.metering import count_completion, count_stream
+
+logger = structlog.get_logger(__name__)
+
+PROGRESS_SECONDS = 2.0
+STATUS_OF_CANCELLED = 499
+"""What the record of a call says whose caller left: no answer was sent. (nginx has used this number for it for long.)"""
+MAX_END_USER = 128
+MAX_UPSTREAM_ID = 200
+
+
+class Meter:
+    """Counts one call and writes its journal lines: one before each forwarding, some under way, one at the end."""
+
+    __slots__ = (
+        "_caller", "_endpoint", "_forwarded_at", "_is_stream", "_journal", "_model", "_next_progress", "_request",
+        "_request_id", "_route", "_segment", "_started", "_texts", "attempts", "completion", "cost_micros",
+        "first_token_ms", "is_estimated", "prompt_estimate", "status", "usage",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        caller: Caller,
+        request: dict[str, Any],
+        request_id: UUID,
+        model: str,
+        endpoint: str,
+        is_stream: bool,
+        prompt_estimate: int,
+    ) -> None:
+        self._journal = journal
+        self._caller = caller
+        self._request = request
+        self._request_id = request_id
+        self._model = model
+        self._endpoint = endpoint
+        self._is_stream = is_stream
+        self._segment: Segment | None = None
+        self._route: Route | None = None
+        self._texts: list[str] = []
+        self._forwarded_at = 0
+        self._started = 0.0
+        self._next_progress = 0.0
+        self.prompt_estimate = prompt_estimate
+        self.attempts = 0
+        self.completion: Completion | None = None
+        self.first_token_ms: int | None = None
+        self.usage: Usage | None = None
+        self.cost_micros: int | None = None
+        self.is_estimated = False
+        self.status: CallStatus | None = None
+
+    def forward(self, route: Route) -> None:
+        """Write down, before anything leaves, where the call goes. Raise JournalRefused when the disk refuses."""
+        if self._segment is None:
+            self._forwarded_at = time.time_ns() // 1000
+            self._started = time.perf_counter()
+            self._next_progress = self._started + PROGRESS_SECONDS
+            self._segment = self._journal.begin(self._forward_line(route))
+        else:
+            self._journal.note(self._segment, self._forward_line(route))
+        self.attempts += 1
+        self._route = route
+
+    def take(self, batch: list[Chunk]) -> None:
+        """Count the events of one network read."""
+        texts = self._texts
+        for chunk in batch:
+            if chunk.text:
+                texts.append(chunk.text)
+            if chunk.other_text:
+                texts.append(chunk.other_text)
+            if chunk.usage is not None:
+                self.usage = chunk.usage
+        now = time.perf_counter()
+        if self.first_token_ms is None:
+            self.first_token_ms = int((now - self._started) * 1000)
+        if now > self._next_progress and self._segment is not None:
+            self._next_progress = now + PROGRESS_SECONDS
+            self._journal.note(self._segment, self._progress_line(now))
+
+    def settle(self, status: CallStatus, *, error: AppError | None = None, is_final: bool = False) -> None:
+        """Write down how the call ended; only the first time counts.
+
+        `is_final` says that the provider's figures, where there are any, are its last ones. Raise JournalRefused when the
+        disk refuses; the line is then written as soon as it lets us.
+        """
+        if self.status is not None or self._segment is None or self._route is None:
+            return
+        self.status = status
+        has_output = self.completion is not None or self.first_token_ms is not None
+        if status is CallStatus.ERROR and not has_output:
+            self.usage = Usage()
+        elif self.usage is None or not is_final:
+            self._count()
+        usage = self.usage or Usage()
+        self.cost_micros = cost_micros(
+            self._route.price,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            cached_tokens=usage.cached_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+        )
+        seconds = time.perf_counter() - self._started
+        self._measure(usage, seconds)
+        self._journal.finish(self._segment, self._done_line(usage, seconds, error))
+        self._texts.clear()
+
+    def fill_usage(self) -> Usage:
+        """Return the usage, counting it now where the provider gave none."""
+        if self.usage is None:
+            self._count()
+        assert self.usage is not None
+        return self.usage
+
+    def _count(self) -> None:
+        assert self._route is not None
+        self.is_estimated = True
+        model = self._route.target.upstream_model
+        if self.completion is not None:
+            self.usage = count_completion(
+                self.completion, self._request, model=model, prompt_estimate=self.prompt_estimate
+            )
+        else:
+            self.usage = count_stream(
+                self._texts, self._request, model=model, prompt_estimate=self.prompt_estimate, known=self.usage
+            )
+
+    def _measure(self, usage: Usage, seconds: float) -> None:
+        assert self._route is not None
+        assert self.status is not None
+        metrics = metrics_of(self._model, self._route.target.provider, self.status.value)
+        metrics.requests.inc()
+        metrics.latency.observe(seconds)
+        metrics.prompt_tokens.inc(usage.prompt_tokens)
+        metrics.completion_tokens.inc(usage.completion_tokens)
+        metrics.cost.inc(self.cost_micros or 0)
+        if self.first_token_ms is not None:
+            metrics.first_token.observe(self.first_token_ms / 1000)
+
+    def _forward_line(self, route: Route) -> bytes:
+        actor, price = self._caller.actor, route.price
+        end_user = self._request.get("user") or self._request.get("safety_identifier")
+        return orjson.dumps(
+            {
+                "k": "f",
+                "a": self._request_id.hex,
+                "at": self._forwarded_at,
+                "org": actor.organization_id.hex if actor.organization_id else "",
+                "usr": actor.user_id.hex if actor.user_id else "",
+                "key": actor.api_key_id.hex if actor.api_key_id else "",
+                "m": self._model,
+                "p": route.target.provider,
+                "um": route.target.upstream_model,
+                "ep": self._endpoint,
+                "st": self._is_stream,
+                "pt": self.prompt_estimate,
+                "pr": (
+                    price.input_micros,
+                    price.output_micros,
+                    price.cached_micros,
+                    price.cache_write_micros,
+                    price.reasoning_micros,
+                ),
+                "eu": _clean(end_user)[:MAX_END_USER] if isinstance(end_user, str) else "",
+            },
+            option=orjson.OPT_APPEND_NEWLINE,
+        )
+
+    def _progress_line(self, now: float) -> bytes:
+        return orjson.dumps(
+            {
+                "k": "p",
+                "a": self._request_id.hex,
+                "ct": estimate_text("".join(self._texts)),
+                "ms": int((now - self._started) * 1000),
+                "ft": self.first_token_ms,
+            },
+            option=orjson.OPT_APPEND_NEWLINE,
+        )
+
+    def _done_line(self, usage: Usage, seconds: float, error: AppError | None) -> bytes:
+        assert self.status is not None
+        status = 200 if self.status is CallStatus.OK else STATUS_OF_CANCELLED
+        if error is not None:
+            status = error.status
+        return orjson.dumps(
+            {
+                "k": "d",
+                "a": self._request_id.hex,
+                "s": self.status.value,
+                "pt": usage.prompt_tokens,
+                "ct": usage.completion_tokens,
+                "ca": usage.cached_tokens,
+                "cw": usage.cache_write_tokens,
+                "rt": usage.reasoning_tokens,
+                "c": self.cost_micros,
+                "e": self.is_estimated,
+                "hs": status,
+                "ec": error.code if error is not None else "",
+                "ms": int(seconds * 1000),
+                "ft": self.first_token_ms,
+                "n": self.attempts,
+                "ui": _clean((self.completion and self.completion.upstream_request_id) or "")[:MAX_UPSTREAM_ID],
+            },
+            option=orjson.OPT_APPEND_NEWLINE,
+        )
+
+
+def _clean(text: str) -> str:
+    """Return a text that JSON and the database take: no half surrogates, no NUL."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.replace("\0", "").encode("utf-8", "replace").decode()

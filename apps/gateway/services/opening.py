@@ -1,0 +1,102 @@
+"""Open a call: may this caller, is there such a model, is there room in the limits?"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from apps.core.actor import Actor
+from apps.core.errors import PermissionRefused
+from apps.core.ids import uuid7
+from apps.gateway.errors import ModelUnknown, ModelUnsuited, ParameterMissing
+from apps.gateway.providers.base import CAPABILITY_CHAT, CAPABILITY_EMBEDDINGS
+from apps.gateway.providers.tokens import estimate_prompt
+from apps.gateway.runtime import Runtime, get_runtime
+from apps.gateway.selectors import Caller, ModelEntry
+from apps.gateway.services.calls import RunningCall
+
+
+async def open_chat(
+    *, actor: Actor, request: dict[str, Any], endpoint: str, request_id: UUID | None = None
+) -> RunningCall:
+    """Begin a chat completion for an actor; with `"stream": true` its first events have arrived when this returns.
+
+    `request` is an OpenAI chat-completions object; `endpoint` names the entrance in the usage record. The call has to
+    be read to its end (`batches`, `result`) or cancelled. Raise AppError subclasses on refusal, and UpstreamError when
+    no provider could answer; both before anything was answered.
+    """
+    runtime = get_runtime()
+    caller = await runtime.callers.of_actor(actor)
+    call = await prepare_call(
+        runtime=runtime, caller=caller, request=request, kind=CAPABILITY_CHAT, endpoint=endpoint, request_id=request_id
+    )
+    if call.is_stream:
+        await call.start()
+    return call
+
+
+async def open_embedding(
+    *, actor: Actor, request: dict[str, Any], endpoint: str, request_id: UUID | None = None
+) -> RunningCall:
+    """Begin an embeddings call for an actor; `result` gives the answer. Raises what `open_chat` raises."""
+    runtime = get_runtime()
+    caller = await runtime.callers.of_actor(actor)
+    return await prepare_call(
+        runtime=runtime,
+        caller=caller,
+        request=request,
+        kind=CAPABILITY_EMBEDDINGS,
+        endpoint=endpoint,
+        request_id=request_id,
+    )
+
+
+async def prepare_call(
+    *,
+    runtime: Runtime,
+    caller: Caller,
+    request: dict[str, Any],
+    kind: str,
+    endpoint: str,
+    request_id: UUID | None = None,
+) -> RunningCall:
+    """Authorise a call and count it against the limits; nothing is forwarded before `start` or `result`."""
+    snapshot = runtime.catalogue.snapshot or await runtime.catalogue.ready()
+    name = request.get("model")
+    if not isinstance(name, str) or not name:
+        raise ParameterMissing("Name a model in `model`.", param="model")
+    entry = find_model(snapshot.models.get(name), name, caller)
+    if kind not in entry.info.capabilities:
+        raise ModelUnsuited(f"Model {name!r} cannot be used for {kind}.", param="model")
+    if caller.actor.organization_id is None:
+        raise PermissionRefused("Calls are made on account of an organization, and the caller belongs to none.")
+    prompt_tokens = estimate_prompt(request)
+    admission = None
+    if caller.is_limited:
+        admission = await runtime.limiter.admit(
+            caller, prompt_tokens=prompt_tokens, answer_tokens=_bound_answer(request) if kind == CAPABILITY_CHAT else 0
+        )
+    return RunningCall(
+        runtime=runtime,
+        caller=caller,
+        entry=entry,
+        request=request,
+        kind=kind,
+        endpoint=endpoint,
+        request_id=request_id or uuid7(),
+        prompt_estimate=prompt_tokens,
+        admission=admission,
+    )
+
+
+def find_model(entry: ModelEntry | None, name: str, caller: Caller) -> ModelEntry:
+    """Return the model if the caller may use it. Raise ModelUnknown: what is forbidden looks like what is not there."""
+    if entry is None or not caller.may_use(name):
+        raise ModelUnknown(f"Model {name[:200]!r} does not exist, or this key may not use it.", param="model")
+    return entry
+
+
+def _bound_answer(request: dict[str, Any]) -> int:
+    """Return the most tokens that the caller asked for; 0 when it did not say, as the prompt alone is known then."""
+    bound = request.get("max_completion_tokens") or request.get("max_tokens") or 0
+    return int(bound) * int(request.get("n") or 1)

@@ -1,0 +1,43 @@
+"""Factories of the gateway house."""
+
+from __future__ import annotations
+
+import factory
+from factory.django import DjangoModelFactory
+
+from apps.gateway.choices import Capability, ProviderKind, Tier
+from apps.gateway.models import Deployment, Model, Provider
+
+
+class ProviderFactory(DjangoModelFactory):
+    """A provider in the process itself; give `kind` and `base_url` for one on the network."""
+
+    class Meta:
+        model = Provider
+
+    slug = factory.Sequence(lambda n: f"provider-{n}")
+    kind = ProviderKind.SANDBOX
+    name = factory.LazyAttribute(lambda provider: provider.slug.title())
+
+
+class ModelFactory(DjangoModelFactory):
+    class Meta:
+        model = Model
+
+    name = factory.Sequence(lambda n: f"model-{n}")
+    tier = Tier.T1
+    context_window = 8192
+    max_output_tokens = 1024
+    capabilities = factory.LazyFunction(lambda: [Capability.CHAT.value])
+    owned_by = "tests"
+
+
+class DeploymentFactory(DjangoModelFactory):
+    """A chat model at a sandbox provider."""
+
+    class Meta:
+        model = Deployment
+
+    model = factory.SubFactory(ModelFactory)
+    provider = factory.SubFactory(ProviderFactory)
+    upstream_model = factory.SelfAttribute("model.name")
