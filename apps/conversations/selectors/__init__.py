@@ -1,0 +1,1 @@
+"""Answers about conversations: the shape of the tree, public descriptions, the state of runs."""
