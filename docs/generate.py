@@ -9,6 +9,7 @@ import argparse
 import csv
 import io
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -89,7 +90,7 @@ def routes(patterns: list[URLPattern | URLResolver] | None = None, prefix: str =
         elif path.startswith("api/v3/"):
             view = getattr(pattern.callback, "cls", None) or pattern.callback
             methods = getattr(view, "http_methods", None) or [m for m in METHODS if hasattr(view, m)]
-            found += [(method.upper(), "/" + path, view) for method in methods]
+            found += [(method.upper(), re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", "/" + path), view) for method in methods]
     return sorted(found, key=lambda route: (route[1], route[0]))
 
 
@@ -97,13 +98,14 @@ def permissions_page() -> str:
     """Return docs/permissions.csv: who may call what."""
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
-    rows.writerow(["method", "path", "open", "scope", "role"])
+    rows.writerow(["method", "path", "open", "scope", "role", "staff"])
     for method, path, view in routes():
         is_open = getattr(view, "is_open", False)
         scope = "" if is_open else getattr(view, "scopes", {}).get(method, "MISSING")
         default = "viewer" if method == "GET" else "member"
         role = "" if is_open else getattr(view, "roles", {}).get(method, default)
-        rows.writerow([method, path, "yes" if is_open else "no", scope, role])
+        is_staff = "yes" if getattr(view, "staff_only", False) else "no"
+        rows.writerow([method, path, "yes" if is_open else "no", scope, role, is_staff])
     return out.getvalue()
 
 

@@ -81,9 +81,8 @@ def test_dead_letters_are_shouted_about(staff: Client) -> None:
 
 
 def test_the_front_page_costs_a_constant_number_of_statements(staff: Client) -> None:
-    with CaptureQueriesContext(
-        connection,
-    ) as empty:
+    staff.get("/admin/")  # what is cached per process is read once
+    with CaptureQueriesContext(connection) as empty:
         staff.get("/admin/")
     record_usage([call(created_at=datetime.now(UTC) - timedelta(hours=n)) for n in range(20)])
     with CaptureQueriesContext(connection) as full:

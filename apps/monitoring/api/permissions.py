@@ -11,7 +11,7 @@ from apps.users.api.permissions import HasScope
 
 
 class IsStaff(HasScope):
-    """Ask for a member of staff besides the scope."""
+    """Ask for a member of staff besides the scope; such views say so with `staff_only`."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         allowed = super().has_permission(request, view)

@@ -27,6 +27,7 @@ class PlatformHealthView(View):
 
     scopes: ClassVar[dict[str, str]] = {"GET": "monitoring:read"}
     permission_classes = (IsStaff,)
+    staff_only: ClassVar[bool] = True
 
     @extend_schema(
         summary="Health of every component",
@@ -44,6 +45,7 @@ class ComponentHealthView(View):
 
     scopes: ClassVar[dict[str, str]] = {"GET": "monitoring:read"}
     permission_classes = (IsStaff,)
+    staff_only: ClassVar[bool] = True
     component: ClassVar[str] = ""
 
     @extend_schema(
