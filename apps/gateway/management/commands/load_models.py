@@ -1,0 +1,22 @@
+"""`manage.py load_models`: models, prices and the environment's providers into the database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from apps.core.actor import system_actor
+from apps.gateway.services.loading import discover_models, load_catalogue
+
+
+class Command(BaseCommand):
+    help = (
+        "Load the model catalogue and the providers that the environment names. Safe to repeat: what staff edited stays."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        found = load_catalogue(actor=system_actor(), discovered=discover_models())
+        self.stdout.write(
+            f"{found.providers} providers, {found.models} models, {found.deployments} deployments, {found.changed} changed"
+        )

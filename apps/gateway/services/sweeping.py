@@ -1,0 +1,12 @@
+"""What the relay does for the gateway."""
+
+from __future__ import annotations
+
+from django.conf import settings
+
+from apps.gateway.runtime.replay import replay_orphans
+
+
+def replay_journals() -> int:
+    """Record the usage that dead processes of this machine left in their journals; return the number of records."""
+    return replay_orphans(settings.DATA_DIR / "journal")
