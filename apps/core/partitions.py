@@ -44,28 +44,41 @@ def _month_after(day: date, months: int) -> date:
 
 
 def ensure_partitions(*, now: datetime | None = None, months_ahead: int = MONTHS_AHEAD) -> list[str]:
-    """Create the partitions of this month and the months ahead; return the names of the new ones."""
+    """Create the partitions of this month and the months ahead; return the names of the new ones.
+
+    A month of which the DEFAULT partition already holds rows stays there: nothing is moved under load.
+    """
     first = (now or datetime.now(UTC)).date().replace(day=1)
     made: list[str] = []
     for entry in registered_tables():
         with transaction.atomic(), connection.cursor() as cursor:
             lock(f"partitions:{entry.table}")
             for offset in range(months_ahead + 1):
-                start, end = _month_after(first, offset), _month_after(first, offset + 1)
+                start = _month_after(first, offset)
                 name = f"{entry.table}_{start:%Y_%m}"
-                cursor.execute("SELECT to_regclass(%s)", [name])
-                if cursor.fetchone() == (None,):
-                    cursor.execute(
-                        f"CREATE TABLE {name} PARTITION OF {entry.table} FOR VALUES FROM ('{start}') TO ('{end}')"
-                    )
-                    cursor.execute("SELECT 1 FROM pg_proc WHERE proname = %s", [f"{entry.table}_refuse_change"])
-                    if cursor.fetchone():  # row triggers are inherited, statement triggers are not
-                        cursor.execute(
-                            f"CREATE TRIGGER {entry.table}_no_truncate BEFORE TRUNCATE ON {name} "
-                            f"FOR EACH STATEMENT EXECUTE FUNCTION {entry.table}_refuse_change()"
-                        )
+                cursor.execute(
+                    f"SELECT to_regclass(%s) IS NULL AND NOT EXISTS (SELECT FROM {entry.table}_default"  # noqa: S608
+                    f" WHERE {entry.column} >= %s AND {entry.column} < %s)",
+                    [name, start, _month_after(first, offset + 1)],
+                )
+                if cursor.fetchone() == (True,):
+                    cursor.execute(_month_sql(entry.table, start))
                     made.append(name)
     return made
+
+
+def _month_sql(table: str, start: date) -> str:
+    """Return SQL that adds one month; where the table is append-only, the month refuses TRUNCATE like its parent."""
+    name = f"{table}_{start:%Y_%m}"
+    return f"""
+        CREATE TABLE {name} PARTITION OF {table} FOR VALUES FROM ('{start}') TO ('{_month_after(start, 1)}');
+        DO $$ BEGIN
+            IF to_regproc('{table}_refuse_change') IS NOT NULL THEN
+                CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {name}
+                    FOR EACH STATEMENT EXECUTE FUNCTION {table}_refuse_change();
+            END IF;
+        END $$;
+    """
 
 
 def drop_expired(*, now: datetime | None = None) -> list[str]:
@@ -94,8 +107,11 @@ def create_partitioned_sql(*, table: str, column: str) -> str:
     """Return SQL, for a migration, that turns an empty plain table into one partitioned by month on `column`.
 
     Indexes and CHECK constraints come along; the primary key becomes (id, column), because Postgres wants the partition
-    key in every unique constraint. Foreign keys and triggers are made afterwards.
+    key in every unique constraint. This month and the months ahead are made at once. Foreign keys and triggers are made
+    afterwards.
     """
+    first = datetime.now(UTC).date().replace(day=1)
+    months = "".join(_month_sql(table, _month_after(first, offset)) for offset in range(MONTHS_AHEAD + 1))
     return f"""
         DO $$
         DECLARE
@@ -116,6 +132,7 @@ def create_partitioned_sql(*, table: str, column: str) -> str:
             END LOOP;
             CREATE TABLE {table}_default PARTITION OF {table} DEFAULT;
         END $$;
+        {months}
     """  # noqa: S608 - names from migrations, never input
 
 
@@ -130,6 +147,15 @@ def append_only_sql(*, table: str) -> str:
             FOR EACH ROW EXECUTE FUNCTION {table}_refuse_change();
         CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table}
             FOR EACH STATEMENT EXECUTE FUNCTION {table}_refuse_change();
-        CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table}_default
-            FOR EACH STATEMENT EXECUTE FUNCTION {table}_refuse_change();
-    """
+        DO $$
+        DECLARE
+            partition regclass;
+        BEGIN
+            FOR partition IN SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = '{table}'::regclass LOOP
+                EXECUTE format(
+                    'CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON %s '
+                    'FOR EACH STATEMENT EXECUTE FUNCTION {table}_refuse_change()', partition
+                );
+            END LOOP;
+        END $$;
+    """  # noqa: S608 - names from migrations, never input

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -25,6 +25,7 @@ from apps.events.services.delivering import (
     replay_deliveries,
 )
 from apps.events.services.subscriptions import unsubscribe
+from apps.events.tasks import keep_partitions
 from tests.support.events import LampLit
 
 
@@ -179,3 +180,12 @@ def test_relays_side_by_side_deliver_each_event_once_and_in_order(actor: Actor) 
     assert Delivery.objects.count() == 0
     assert len(heard) == 40
     assert [[version for lamp, version in heard if lamp == wanted] for wanted in lamps] == [list(range(1, 9))] * 5
+
+
+def test_upkeep_makes_the_months_that_are_missing(db: None) -> None:
+    name = f"events_event_{datetime.now(UTC):%Y_%m}"
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP TABLE {name}")
+        keep_partitions()
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [name])
+        assert cursor.fetchone() == (True,)
