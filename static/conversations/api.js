@@ -97,7 +97,7 @@ export const api = {
   activeBranch: (id, signal) => json("GET", `/conversations/${id}/messages?branch=active`, { signal }),
   message: (conversationId, id) => json("GET", `/conversations/${conversationId}/messages/${id}`),
   regenerate: (conversationId, id, { model, key }) =>
-    json("POST", `/conversations/${conversationId}/messages/${id}/regenerate`, { body: { model }, headers: { "Idempotency-Key": key } }),
+    json("POST", `/conversations/${conversationId}/messages/${id}/regenerate`, { body: model ? { model } : {}, headers: { "Idempotency-Key": key } }),
 
   startRun: (body, { key, signal }) => stream("POST", "/chat/stream", { body, signal, headers: { "Idempotency-Key": key } }),
   followRun: (runId, { after, signal }) => stream("GET", `/chat/${runId}/stream?after=${after}`, { signal }),

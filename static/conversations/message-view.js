@@ -113,10 +113,9 @@ export class MessageView extends Element {
   }
 
   #renderUsage({ prompt_tokens: asked, completion_tokens: answered, cost }) {
-    const total = (asked + answered).toLocaleString();
-    const price = Number(cost) ? `$${Number(cost).toPrecision(2)}` : "free";
-    return html`<span class="usage" title="${asked.toLocaleString()} tokens read, ${answered.toLocaleString()} written, ${cost} USD">
-      ${total} tokens · ${price}</span>`;
+    const detail = `${asked.toLocaleString()} tokens read, ${answered.toLocaleString()} written`;
+    const price = cost === null ? "" : Number(cost) ? ` · $${Number(cost).toPrecision(2)}` : " · free";
+    return html`<span class="usage" title=${cost === null ? detail : `${detail}, ${cost} USD`}>${(asked + answered).toLocaleString()} tokens${price}</span>`;
   }
 
   #renderCopy() {
