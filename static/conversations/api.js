@@ -24,15 +24,18 @@ function csrfToken() {
   return cookie ? decodeURIComponent(cookie.slice(10)) : document.querySelector('meta[name="csrf-token"]').content;
 }
 
-async function toError(response) {
-  const problem = await response.json().catch(() => ({}));
-  return new ApiError({
-    status: response.status,
+/** Return the ApiError of a problem document; tell the page when it concerns more than one request. */
+export function refuse(problem, { status, retryAfter = null, requestId = "" }) {
+  const error = new ApiError({
+    status,
     code: problem.code || "unknown",
-    message: problem.detail || problem.title || `The server answered ${response.status}.`,
-    retryAfter: Number(response.headers.get("Retry-After")) || null,
-    requestId: problem.request_id || response.headers.get("X-Request-Id") || "",
+    message: problem.detail || problem.title || `The server answered ${status}.`,
+    retryAfter,
+    requestId: problem.request_id || requestId,
   });
+  if (status === 401) signals.dispatchEvent(new Event("session-expired"));
+  signals.dispatchEvent(new Event(error.isPassing ? "unreachable" : "reachable"));
+  return error;
 }
 
 async function send(method, path, { body, headers = {}, signal, accept = "application/json" } = {}) {
@@ -59,10 +62,12 @@ async function send(method, path, { body, headers = {}, signal, accept = "applic
     signals.dispatchEvent(new Event("reachable"));
     return response;
   }
-  const error = await toError(response);
-  if (error.status === 401) signals.dispatchEvent(new Event("session-expired"));
-  signals.dispatchEvent(new Event(error.isPassing ? "unreachable" : "reachable"));
-  throw error;
+  const problem = await response.json().catch(() => ({}));
+  throw refuse(problem, {
+    status: response.status,
+    retryAfter: Number(response.headers.get("Retry-After")) || null,
+    requestId: response.headers.get("X-Request-Id") || "",
+  });
 }
 
 async function json(method, path, options) {

@@ -1,4 +1,4 @@
-import { ApiError } from "./api.js";
+import { ApiError, refuse } from "./api.js";
 import { readEvents } from "./sse.js";
 
 const TERMINAL = new Set(["run.completed", "run.failed", "run.cancelled", "run.interrupted"]);
@@ -19,11 +19,13 @@ export async function followRun({ open, runId = null, apply, linked, signal }) {
       const response = await open(runId, seen);
       for await (const { id, event, data } of readEvents(response)) {
         signal.throwIfAborted();
-        if (Number(id) <= seen) continue;
-        seen = Number(id);
+        // What has no number (a new title, a refusal) is about now and not part of the answer.
+        if (id && Number(id) <= seen) continue;
+        const payload = JSON.parse(data);
+        if (event === "error") throw refuse(payload, payload);
+        seen = Number(id) || seen;
         failures = 0;
         linked(true);
-        const payload = JSON.parse(data);
         if (event === "run.started") runId = payload.run_id;
         apply(event, payload);
         if (TERMINAL.has(event)) return;

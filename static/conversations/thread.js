@@ -248,7 +248,8 @@ export class Thread extends Observable {
   }
 
   #meet(conversation, options) {
-    this.conversation = conversation;
+    // A replayed stream tells how the conversation was when the answer began.
+    if (!this.conversation || conversation.version >= this.conversation.version) this.conversation = conversation;
     this.#host.conversationChanged(this, options);
     this.changed();
   }

@@ -387,7 +387,9 @@ def test_markup_of_a_model_stays_text(page):
 
 
 def test_events_are_whole_however_the_bytes_are_cut(page):
-    stream = 'id: 1\r\nevent: delta\r\ndata: {"text":"ä\U0001f980"}\r\n\r\n: ping\n\ndata: a\ndata:b\nid: 2\n\nid: 3\n\n'
+    stream = (
+        'id: 1\r\nevent: delta\r\ndata: {"text":"ä\U0001f980"}\r\n\r\n: ping\n\ndata: a\ndata:b\nid: 2\n\nid: 3\n\n'
+    )
     expected = [
         {"id": "1", "event": "delta", "data": '{"text":"ä\U0001f980"}'},
         {"id": "2", "event": "message", "data": "a\nb"},
@@ -519,7 +521,9 @@ def test_text_is_readable_and_everything_has_a_name(open_page, scheme):
     expect(page.get_by_role("main")).to_have_count(1)
     expect(page.get_by_role("navigation", name="Conversations")).to_have_count(1)
     assert page.locator("html").get_attribute("lang") == "en"
-    assert page.evaluate("document.querySelectorAll('[id]').length === new Set([...document.querySelectorAll('[id]')].map((e) => e.id)).size")
+    assert page.evaluate(
+        "document.querySelectorAll('[id]').length === new Set([...document.querySelectorAll('[id]')].map((e) => e.id)).size"
+    )
 
 
 def test_the_chosen_theme_is_there_before_the_first_paint(open_page):
