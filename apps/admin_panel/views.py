@@ -123,7 +123,7 @@ def _change(now: int, before: int) -> str:
 
 def _charts(points: list[UsagePoint], form: str) -> list[dict[str, str]]:
     labels = [point.at.strftime(form) for point in points]
-    series = [
+    series: list[tuple[str, list[int] | list[float]]] = [
         ("Requests", [point.totals.requests for point in points]),
         ("Tokens", [point.totals.total_tokens for point in points]),
         ("Cost (USD)", [float(point.totals.cost) for point in points]),

@@ -13,7 +13,7 @@ from apps.events.choices import DeliveryState
 from apps.events.querysets import DeliveryQuerySet, EventQuerySet
 
 
-class TransactionIdField(models.Field):  # type: ignore[type-arg]
+class TransactionIdField(models.Field):
     """Postgres' xid8: the transaction that wrote the row."""
 
     def db_type(self, connection: Any) -> str:

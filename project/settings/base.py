@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from celery.schedules import crontab
@@ -109,7 +110,7 @@ TEMPLATES = [
 
 # Data
 _database = urlsplit(ENV.database_url)
-DATABASES = {
+DATABASES: dict[str, dict[str, Any]] = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": _database.path.lstrip("/") or "portico",

@@ -100,7 +100,7 @@ def translate(error: Exception) -> AppError | None:
     if isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
         return NotAuthenticated(str(error.detail))
     if isinstance(error, exceptions.Throttled):
-        return RateLimited(str(error.detail), retry_after_seconds=error.wait)
+        return RateLimited(str(error.detail), retry_after_seconds=getattr(error, "wait", None))
     if isinstance(error, exceptions.APIException):
         detail = error.detail if isinstance(error.detail, str) else error.default_detail
         return AppError(str(detail), code=str(error.default_code), status=error.status_code)

@@ -93,7 +93,7 @@ class QueueProbe(Probe):
             "outbox_dead": dead,
         }
         try:
-            workers = current_app.control.ping(timeout=0.5)
+            workers = current_app.control.ping(timeout=0.5) or []
         except Exception as error:
             raise ServiceUnavailable("The broker does not answer; sweeps do its work more slowly.") from error
         self.details["workers"] = len(workers)
