@@ -18,8 +18,10 @@ from apps.core.errors import NotAuthenticated
 from apps.gateway.errors import CallerUnreachable
 from apps.gateway.runtime.loading import UNREACHABLE, Loader
 from apps.gateway.selectors.callers import Caller, caller_of_actor, find_caller
+from apps.users.choices import CredentialKind
 from apps.users.errors import KeyUnknown
-from apps.users.key_format import is_well_formed
+from apps.users.key_format import PREFIX, is_well_formed
+from apps.users.services.api_keys import note_key_use
 
 logger = structlog.get_logger(__name__)
 
@@ -27,15 +29,16 @@ FRESH_SECONDS = 30.0
 FRESH_UNHEARD_SECONDS = 2.0
 STALE_SECONDS = 3600.0
 UNKNOWN_SECONDS = 5.0
+SHORTEST_SECRET = 20
+LONGEST_SECRET = 4096
 MAX_CALLERS = 20_000
 
 
 class CallerCache:
     """Callers by the hash of what they showed. One per event loop."""
 
-    def __init__(self, loader: Loader, *, find: Callable[[str], Caller] = find_caller) -> None:
+    def __init__(self, loader: Loader) -> None:
         self._loader = loader
-        self._find = find
         self._loop = asyncio.get_running_loop()
         self._callers: OrderedDict[bytes, tuple[Caller, float]] = OrderedDict()
         self._unknown: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
@@ -63,9 +66,9 @@ class CallerCache:
         refused = self._unknown.get(digest)
         if refused is not None and self._loop.time() < refused[0]:
             raise KeyUnknown(refused[1])
-        if not is_well_formed(secret) and not is_token(secret):
+        if not may_exist(secret):
             raise KeyUnknown("The API key is not of the right form. Copy it again, as a whole.")
-        return await self._load(digest, lambda: self._find(secret))
+        return await self._load(digest, lambda: _find(secret))
 
     async def of_actor(self, actor: Actor) -> Caller:
         """Return an actor of another entrance with the restrictions of its key."""
@@ -143,9 +146,18 @@ class CallerCache:
             raise KeyUnknown("The API key has expired. Make a new one under API keys.")
 
 
-def is_token(secret: str) -> bool:
-    """Tell whether a secret has the form of a JWT rather than of a key."""
-    return secret.startswith("eyJ") and secret.count(".") == 2
+def may_exist(secret: str) -> bool:
+    """Tell, without a look-up, whether a secret can be one of ours: our own keys carry a checksum."""
+    if secret.startswith(PREFIX):
+        return is_well_formed(secret)
+    return SHORTEST_SECRET <= len(secret) <= LONGEST_SECRET and secret.isascii()
+
+
+def _find(secret: str) -> Caller:
+    caller, identity = find_caller(secret)
+    if identity.credential.kind == CredentialKind.API_KEY:
+        note_key_use(key=identity.row)
+    return caller
 
 
 def _digest(secret: str) -> bytes:

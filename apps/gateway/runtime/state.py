@@ -20,6 +20,7 @@ from apps.gateway.runtime.limiter import Limiter
 from apps.gateway.runtime.listener import Listener
 from apps.gateway.runtime.loading import Loader
 from apps.gateway.runtime.metrics import IN_FLIGHT
+from apps.gateway.runtime.sessions import Sessions
 from apps.gateway.runtime.shipper import Shipper
 from apps.gateway.selectors import Route
 
@@ -27,7 +28,6 @@ logger = structlog.get_logger(__name__)
 
 TICK_SECONDS = 0.25
 DRAIN_SECONDS = 3.0
-KEEPALIVE_SECONDS = 30.0
 
 _runtimes: WeakKeyDictionary[asyncio.AbstractEventLoop, Runtime] = WeakKeyDictionary()
 _journal_lock = threading.Lock()
@@ -83,7 +83,7 @@ class Runtime:
         self.callers = CallerCache(self.loader)
         self.catalogue = Catalogue(self.loader)
         self.limiter = Limiter()
-        self.session = _open_session()
+        self.sessions = Sessions()
         self.resting: dict[str, float] = {}
         """Deployments that failed, with the loop's time until which others are preferred."""
         self.watched: set[Watched] = set()
@@ -101,14 +101,14 @@ class Runtime:
         await asyncio.gather(self._ticker, return_exceptions=True)
         await self._listener.close()
         await self.limiter.close()
-        await self.session.close()
+        await self.sessions.close()
         self.loader.close()
         if _runtimes.get(self.loop) is self:
             del _runtimes[self.loop]
 
     def session_for(self, route: Route) -> aiohttp.ClientSession:
         """Return the HTTP session that calls to a provider go through."""
-        return self.session
+        return self.sessions.open if route.is_operators else self.sessions.guarded
 
     async def _tick(self) -> None:
         while True:
@@ -143,12 +143,6 @@ def get_runtime() -> Runtime:
     if runtime is None:
         runtime = _runtimes[loop] = Runtime()
     return runtime
-
-
-def _open_session() -> aiohttp.ClientSession:
-    # No limits: how many calls run at once is decided before they get here. Cookies of providers are nobody's.
-    connector = aiohttp.TCPConnector(limit=0, limit_per_host=0, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=60)
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
 
 
 __all__ = ["Runtime", "Watched", "close_journal", "get_journal", "get_runtime"]

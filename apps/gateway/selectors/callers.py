@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import jwt
+
 from apps.core.actor import Actor
 from apps.core.errors import PermissionRefused
+from apps.users.choices import CredentialKind
 from apps.users.errors import KeyUnknown
-from apps.users.models import ApiKey, Membership, Organization
-from apps.users.selectors import actor_of_key, find_key
+from apps.users.key_format import hash_secret
+from apps.users.models import ApiKey, Membership
+from apps.users.selectors import Credential, Identity, identify_bearer, is_credential_live
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +21,7 @@ class Caller:
     """An actor and its restrictions.
 
     `allowed_models` None means all. Limits are per minute and None for none; `limit_key` names the counters they share.
+    `credential` is None for an actor of another entrance.
     """
 
     actor: Actor
@@ -25,6 +30,7 @@ class Caller:
     tokens_per_minute: int | None = None
     limit_key: str = ""
     expires_at: datetime | None = None
+    credential: Credential | None = None
 
     @property
     def is_limited(self) -> bool:
@@ -36,7 +42,7 @@ class Caller:
         return self.allowed_models is None or model in self.allowed_models
 
     def has_expired(self) -> bool:
-        """Tell whether the key's time is over."""
+        """Tell whether the credential's time is over."""
         return self.expires_at is not None and self.expires_at <= datetime.now(UTC)
 
     def ids(self) -> frozenset[str]:
@@ -45,10 +51,20 @@ class Caller:
         return frozenset(str(value) for value in (actor.api_key_id, actor.user_id, actor.organization_id) if value)
 
 
-def find_caller(secret: str) -> Caller:
-    """Return who holds this API key. Raise KeyUnknown."""
-    key = find_key(secret)
-    return _caller_of_key(key, actor_of_key(key=key))
+def find_caller(secret: str) -> tuple[Caller, Identity]:
+    """Return who holds this key or token, and the proof. Raise NotAuthenticated (KeyUnknown, TokenInvalid)."""
+    identity = identify_bearer(secret)
+    if identity.credential.kind != CredentialKind.API_KEY:
+        caller = Caller(
+            actor=identity.actor, credential=identity.credential, expires_at=_token_expiry(identity, secret)
+        )
+        return caller, identity
+    key: ApiKey = identity.row
+    expires_at = key.expires_at
+    if key.secret_hash != hash_secret(secret) and key.previous_expires_at is not None:
+        # The secret before the last rotation: it lives as long as the overlap.
+        expires_at = min(filter(None, (expires_at, key.previous_expires_at)))
+    return _caller_of_key(key, identity.actor, credential=identity.credential, expires_at=expires_at), identity
 
 
 def caller_of_actor(actor: Actor) -> Caller:
@@ -58,7 +74,7 @@ def caller_of_actor(actor: Actor) -> Caller:
     key = ApiKey.objects.usable().filter(id=actor.api_key_id).first()
     if key is None:
         raise KeyUnknown("The API key was revoked or has expired.")
-    return _caller_of_key(key, actor)
+    return _caller_of_key(key, actor, credential=None, expires_at=key.expires_at)
 
 
 def confirm_caller(caller: Caller, *, model: str) -> None:
@@ -66,25 +82,35 @@ def confirm_caller(caller: Caller, *, model: str) -> None:
     actor = caller.actor
     if not caller_of_actor(actor).may_use(model):
         raise PermissionRefused(f"The key may not use the model {model!r} any more.")
-    if actor.user_id is None:
-        belongs = Organization.objects.active().filter(id=actor.organization_id).exists()
+    if caller.credential is not None:
+        is_live = is_credential_live(caller.credential)
     else:
-        belongs = Membership.objects.filter(
+        is_live = Membership.objects.filter(
             user_id=actor.user_id,
             organization_id=actor.organization_id,
             user__is_active=True,
             organization__is_active=True,
         ).exists()
-    if not belongs:
-        raise PermissionRefused("The caller's account or organization was closed, or the caller has left it.")
+    if not is_live:
+        raise PermissionRefused("The session, key or account behind this call was closed while it was running.")
 
 
-def _caller_of_key(key: ApiKey, actor: Actor) -> Caller:
+def _caller_of_key(key: ApiKey, actor: Actor, *, credential: Credential | None, expires_at: datetime | None) -> Caller:
     return Caller(
         actor=actor,
         allowed_models=frozenset(key.allowed_models) or None,
         requests_per_minute=key.requests_per_minute,
         tokens_per_minute=key.tokens_per_minute,
         limit_key=str(key.id),
-        expires_at=key.expires_at,
+        expires_at=expires_at,
+        credential=credential,
     )
+
+
+def _token_expiry(identity: Identity, secret: str) -> datetime:
+    if identity.credential.kind == CredentialKind.OAUTH_TOKEN:
+        expires: datetime = identity.row.expires
+        return expires
+    # Verified a moment ago, so that its claims may be read as they are.
+    claims = jwt.decode(secret, options={"verify_signature": False})
+    return datetime.fromtimestamp(claims["exp"], tz=UTC)

@@ -7,12 +7,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 
+import structlog
 from django.conf import settings
 
 from apps.billing.selectors import price_cards
 from apps.billing.services.pricing import PriceCard
+from apps.core.outbound.errors import OutboundRefused
+from apps.core.outbound.guard import inspect_url
+from apps.gateway.choices import ProviderKind
 from apps.gateway.models import Deployment, Model, Provider
 from apps.gateway.providers.base import Target
+
+logger = structlog.get_logger(__name__)
 
 FREE = PriceCard(input_micros=0, output_micros=0, cached_micros=0, cache_write_micros=0, reasoning_micros=None)
 """What a model without a price costs: nothing, as for models on one's own machines."""
@@ -118,7 +124,7 @@ def describe_model(model: Model, providers: list[str], prices: Mapping[tuple[str
 
 
 def build_target(provider: Provider, deployment: Deployment | None = None) -> Target | None:
-    """Return where calls to a provider go; None when the environment no longer names it.
+    """Return where calls to a provider go; None when the environment no longer names it, or its address is refused.
 
     Without a deployment the target is good for listing models, that is for a test of the connection.
     """
@@ -128,6 +134,12 @@ def build_target(provider: Provider, deployment: Deployment | None = None) -> Ta
         if named is None:
             return None
         base_url, credential = named["base_url"], named["credential"]
+    elif provider.kind != ProviderKind.SANDBOX:
+        try:
+            inspect_url(base_url)
+        except OutboundRefused as error:
+            logger.warning("provider_address_refused", provider=provider.slug, error=error.message)
+            return None
     return Target(
         provider=provider.slug,
         kind=provider.kind,

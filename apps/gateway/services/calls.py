@@ -34,9 +34,30 @@ class RunningCall:
     """
 
     __slots__ = (
-        "_abort_error", "_ended", "_first_batch", "_has_aborted", "_reader", "_request", "_stream", "admission",
-        "caller", "created", "endpoint", "entry", "kind", "is_stream", "meter", "model", "on_tick", "provider",
-        "public_id", "request_id", "runtime", "upstream_model", "upstream_seconds", "__weakref__",
+        "__weakref__",
+        "_abort_error",
+        "_ended",
+        "_first_batch",
+        "_has_aborted",
+        "_reader",
+        "_request",
+        "_stream",
+        "admission",
+        "caller",
+        "created",
+        "endpoint",
+        "entry",
+        "is_stream",
+        "kind",
+        "meter",
+        "model",
+        "on_tick",
+        "provider",
+        "public_id",
+        "request_id",
+        "runtime",
+        "upstream_model",
+        "upstream_seconds",
     )  # fmt: skip
 
     def __init__(

@@ -67,9 +67,7 @@ def load_catalogue(*, actor: Actor, discovered: Mapping[str, Sequence[str]] | No
         names = _names_at(provider, catalogue, discovered or {}, models)
         for name, upstream_model in names:
             if (provider.id, upstream_model) not in deployments:
-                Deployment.objects.get_or_create(
-                    model=models[name], provider=provider, upstream_model=upstream_model
-                )
+                Deployment.objects.get_or_create(model=models[name], provider=provider, upstream_model=upstream_model)
                 changed += 1
     if changed:
         event = CatalogueLoaded(
@@ -86,9 +84,7 @@ def discover_models() -> dict[str, list[str]]:
     """Return what the environment's own servers (Ollama) list, by provider; a server that is down lists nothing."""
     if ProviderKind.OLLAMA not in settings.GATEWAY_PROVIDERS:
         return {}
-    provider = Provider(
-        slug=ProviderKind.OLLAMA.value, kind=ProviderKind.OLLAMA, name="Ollama", from_environment=True
-    )
+    provider = Provider(slug=ProviderKind.OLLAMA.value, kind=ProviderKind.OLLAMA, name="Ollama", from_environment=True)
     try:
         return {provider.slug: asyncio.run(list_provider_models(provider))}
     except (UpstreamError, TimeoutError) as error:
