@@ -10,12 +10,12 @@ from django.http import HttpRequest, HttpResponseBase
 from apps.core.actor import ANONYMOUS
 from apps.core.context import set_actor
 from apps.users.api.clients import client_ip, device_of
-from apps.users.choices import SessionKind
+from apps.users.choices import RevocationReason, SessionKind
 from apps.users.errors import TokenInvalid
 from apps.users.models import User, UserSession
 from apps.users.selectors import actor_of_user
 from apps.users.selectors.credentials import find_live_session, identify_session
-from apps.users.services.sessions import start_session, touch_session
+from apps.users.services.sessions import revoke_session, start_session, touch_session
 
 SESSION_KEY = "portico_session"
 
@@ -34,7 +34,8 @@ class ActorMiddleware:
         request_id = request.request_id  # type: ignore[attr-defined]
         request.user_session = None  # type: ignore[attr-defined]
         actor = ANONYMOUS.with_request_id(request_id)
-        if request.user.is_authenticated and (session := self._find(request, request.user)):
+        session = self._find(request, request.user) if request.user.is_authenticated else None
+        if session is not None:
             identity = identify_session(session, request_id=request_id)
             actor = identity.actor
             request.user_session = session  # type: ignore[attr-defined]
@@ -42,7 +43,9 @@ class ActorMiddleware:
         request.actor = actor  # type: ignore[attr-defined]
         set_actor(actor)
         response = self.get_response(request)
-        # A view may have logged somebody in.
+        # A view may have logged somebody out or in.
+        if session is not None and request.user.pk != session.user_id:
+            revoke_session(session=session, reason=RevocationReason.LOGOUT, actor=actor)
         if request.user.is_authenticated and SESSION_KEY not in request.session:
             self._start(request, request.user)
         return response

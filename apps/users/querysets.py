@@ -29,13 +29,13 @@ class UserQuerySet(models.QuerySet[Any]):
 class UserManager(DjangoUserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
     """Creates users by e-mail; there is no user name."""
 
-    def create_user(self, email: str, password: str | None = None, **fields: Any) -> Any:  # type: ignore[override]
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> Any:
         user = self.model(email=self.normalize_email(email).lower(), **fields)
         user.set_password(password)
         user.save(using=self._db)
         return user
 
-    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> Any:  # type: ignore[override]
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> Any:
         return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
 
     def get_by_natural_key(self, username: str | None) -> Any:

@@ -86,7 +86,7 @@ class _CsrfCheck(CsrfViewMiddleware):
 
 
 def _enforce_csrf(request: HttpRequest) -> None:
-    check = _CsrfCheck(lambda _: None)  # type: ignore[arg-type,return-value]
+    check = _CsrfCheck(lambda _: None)  # type: ignore[arg-type]
     check.process_request(request)
     reason = check.process_view(request, None, (), {})  # type: ignore[arg-type]
     if reason:

@@ -12,10 +12,15 @@ from apps.users.choices import RANK
 from apps.users.errors import RoleTooLow, ScopeMissing
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
+# What concerns only oneself needs no organization.
+NO_ROLE = "none"
 
 
 class HasScope(BasePermission):
-    """Ask for the scope of the method (`view.scopes`) and the role (`view.roles`; members write, viewers read)."""
+    """Ask for the scope of the method (`view.scopes`) and for the role (`view.roles`).
+
+    Where a view states no role, viewers read and members write; "none" asks for none.
+    """
 
     def has_permission(self, request: Request, view: Any) -> bool:
         if view.is_open:
@@ -31,6 +36,6 @@ class HasScope(BasePermission):
         if not view.actor.has_scope(scope):
             raise ScopeMissing(f"This needs the scope {scope}.")
         role = getattr(view, "roles", {}).get(method, "viewer" if method in SAFE else "member")
-        if RANK.get(view.actor.role, 0) < RANK[role]:
+        if role != NO_ROLE and RANK.get(view.actor.role, 0) < RANK[role]:
             raise RoleTooLow(f"This needs the role {role} in the organization; yours is {view.actor.role or 'none'}.")
         return True

@@ -78,5 +78,7 @@ def actor_of_oauth_token(*, token: AbstractAccessToken, request_id: str = "") ->
 
 
 def _role(*, user_id: UUID, organization_id: UUID | None) -> str | None:
+    if organization_id is None:
+        return None
     memberships = Membership.objects.filter(user_id=user_id, organization_id=organization_id)
     return memberships.filter(organization__is_active=True).values_list("role", flat=True).first()

@@ -83,7 +83,7 @@ def is_credential_live(credential: Credential) -> bool:
 
     False as soon as the session, key or token ended, the person was suspended or left the organization.
     """
-    if credential.organization_id is not None and not _is_member(credential):
+    if credential.organization_id is not None and not _is_member(credential.user_id, credential.organization_id):
         return False
     if credential.kind == CredentialKind.SESSION:
         return bool(UserSession.objects.live().filter(id=credential.id).exists())
@@ -96,10 +96,10 @@ def is_credential_live(credential: Credential) -> bool:
     )
 
 
-def _is_member(credential: Credential) -> bool:
+def _is_member(user_id: UUID, organization_id: UUID) -> bool:
     return Membership.objects.filter(
-        user_id=credential.user_id,
-        organization_id=credential.organization_id,
+        user_id=user_id,
+        organization_id=organization_id,
         user__is_active=True,
         organization__is_active=True,
     ).exists()

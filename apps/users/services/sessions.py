@@ -114,7 +114,8 @@ def revoke_session(*, session: UserSession, reason: RevocationReason, actor: Act
 def revoke_sessions(*, user: User, reason: RevocationReason, actor: Actor, keep: UUID | None = None) -> int:
     """End all sessions of a person, except the one to keep; return how many there were."""
     sessions = UserSession.objects.select_for_update(of=("self",)).select_related("user").order_by("id")
-    ended = list(sessions.filter(user=user, revoked_at__isnull=True, expires_at__gt=Now()).exclude(id=keep))
+    sessions = sessions.filter(user=user, revoked_at__isnull=True, expires_at__gt=Now())
+    ended = list(sessions.exclude(id=keep) if keep else sessions)
     for session in ended:
         _revoke(session, reason=reason, actor=actor)
     return len(ended)

@@ -1,0 +1,1 @@
+"""How the OAuth2 server of django-oauth-toolkit behaves here."""
