@@ -1,0 +1,1 @@
+"""Verbs of the audit house: keep the triggers, tell the database who writes."""
