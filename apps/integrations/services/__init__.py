@@ -1,0 +1,1 @@
+"""Verbs of the integrations house: manage endpoints, queue events, send what is queued, replay."""
