@@ -67,10 +67,9 @@ export class MessageView extends Element {
       <article class="message user" aria-label="You">
         <div class="bubble">${message.content}</div>
         <div class="message-foot">
-          ${this.#renderSiblings("version of your message")} ${this.#renderCopy()}
-          ${this.isBusy
-            ? nothing
-            : this.#renderAction("edit", "Edit and branch", icons.pencil, () => this.edit())}
+          ${this.#renderCopy()}
+          ${this.isBusy ? nothing : this.#renderAction("edit", "Edit and branch", icons.pencil, () => this.edit())}
+          ${this.#renderSiblings("version of your message")}
         </div>
       </article>
     `;
