@@ -28,7 +28,7 @@ from apps.conversations.services.runs import repeat_of
 from apps.core.actor import Actor, ActorKind
 from apps.core.api.problems import describe
 from apps.core.errors import AppError, DependencyDown, InvalidInput, NotFound
-from apps.users.choices import RANK
+from apps.users.choices import RANK, Role
 from apps.users.errors import RoleTooLow, ScopeMissing
 from apps.users.selectors.credentials import Credential
 
@@ -38,7 +38,7 @@ CLOSE_NOT_AUTHENTICATED = 4401
 READ_SECONDS = 30.0
 MAX_STREAMS = 16
 MAX_FRAME = 2_000_000
-READ, WRITE = ("conversations:read", "viewer"), ("conversations:write", "member")
+READ, WRITE = ("conversations:read", Role.VIEWER), ("conversations:write", Role.MEMBER)
 NEEDS = {"chat.send": WRITE, "chat.cancel": WRITE, "chat.resume": READ}
 
 
@@ -116,10 +116,10 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             repeat = repeat_of(text_in_body(frame, "idempotency_key") or "", asked)
             self._stream(await begin_answer(actor=self.actor, asked=asked, repeat=repeat), ref, after=0)
 
-    def _authorise(self, scope: str, role: str) -> None:
+    def _authorise(self, scope: str, role: Role) -> None:
         if not self.actor.has_scope(scope):
             raise ScopeMissing(f"This needs the scope {scope}.")
-        if RANK.get(self.actor.role, 0) < RANK[role]:
+        if not self.actor.role or RANK[Role(self.actor.role)] < RANK[role]:
             raise RoleTooLow(f"This needs the role {role} in the organization; yours is {self.actor.role or 'none'}.")
 
     def _make_room(self) -> None:

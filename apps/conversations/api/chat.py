@@ -203,5 +203,6 @@ class RegenerateView(AsyncView):
         return Response(found, status=202)
 
 
-for _view in (ChatView, ChatStreamView, RegenerateView):
-    _view.post.is_idempotent = True  # type: ignore[attr-defined]
+# The run remembers the key, so these need no `@idempotent`; the mark says that they honour it.
+for _post in (ChatView.post, ChatStreamView.post, RegenerateView.post):
+    _post.is_idempotent = True  # type: ignore[attr-defined]

@@ -37,7 +37,7 @@ class MessageListView(ListView):
     scopes: ClassVar[dict[str, str]] = {"GET": READ, "POST": WRITE}
     serializer_class = MessageOutput
     pagination_class = MessagePagination
-    filter_backends: ClassVar[list[Any]] = []
+    filter_backends = ()
     queryset = Message.objects.none()
 
     @extend_schema(
