@@ -117,9 +117,10 @@ def main() -> int:
         upstream_url = stack.enter_context(upstream(tools, LOAD_CORE))
         ours = stack.enter_context(portico(upstream_url))
         theirs = stack.enter_context(litellm(upstream_url))
-        targets = [Target("upstream", upstream_url, "mock", 1), ours, *([theirs] if theirs else [])]
-        for target in targets[1:]:
-            machine.pin(target.pid, SERVER_CORE)
+        targets = [Target("upstream", upstream_url, "mock", None), ours, *([theirs] if theirs else [])]
+        for target in targets:
+            if target.pid:
+                machine.pin(target.pid, SERVER_CORE)
         for _ in range(options.rounds):
             for mode in ("json", "stream"):
                 for connections in map(int, options.connections.split(",")):

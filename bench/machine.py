@@ -51,10 +51,10 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def cost_of(pid: int) -> Cost:
-    """Return what a process and its children have used."""
+def cost_of(pid: int | None) -> Cost:
+    """Return what a process and its children have used; nothing for None."""
     ticks = pages = 0
-    for current in descendants(pid):
+    for current in descendants(pid) if pid else []:
         try:
             fields = Path(f"/proc/{current}/stat").read_text().rsplit(")", 1)[1].split()
         except OSError:

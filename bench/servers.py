@@ -28,12 +28,12 @@ MODEL = "gpt-4o-mini"
 
 @dataclass(frozen=True)
 class Target:
-    """One server: where it answers, with which key, and the process that does the work."""
+    """One server: where it answers, with which key, and the process that does the work (None: not measured)."""
 
     name: str
     url: str
     key: str
-    pid: int
+    pid: int | None
 
 
 def build_tools() -> dict[str, Path]:
