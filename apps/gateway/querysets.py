@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 from django.db import models
-from django.db.models import Exists, OuterRef
+from django.db.models import Count, Q
 
 
 class ProviderQuerySet(models.QuerySet[Any]):
@@ -13,16 +13,16 @@ class ProviderQuerySet(models.QuerySet[Any]):
         """Keep providers that calls may go to."""
         return self.filter(is_active=True)
 
+    def with_model_count(self) -> Self:
+        """Add `model_count`: the models that each serves."""
+        serving = Q(deployments__is_active=True, deployments__model__is_active=True)
+        return self.annotate(model_count=Count("deployments__model", filter=serving, distinct=True))
+
 
 class ModelQuerySet(models.QuerySet[Any]):
     def active(self) -> Self:
         """Keep models that are offered at all."""
         return self.filter(is_active=True)
-
-    def deployed(self) -> Self:
-        """Keep models that at least one active provider serves."""
-        deployments = self.model._meta.get_field("deployments").related_model._default_manager.active()
-        return self.active().filter(Exists(deployments.filter(model=OuterRef("pk"))))
 
 
 class DeploymentQuerySet(models.QuerySet[Any]):

@@ -1,3 +1,14 @@
-from django.urls import URLPattern
+"""REST routes of the gateway. `/v1/*` is answered before Django, see edge/."""
 
-urlpatterns: list[URLPattern] = []
+from django.urls import path
+
+from apps.gateway.api.completions import CompletionView
+from apps.gateway.api.models import ModelListView, ModelUsageView, ModelView, ProviderListView
+
+urlpatterns = [
+    path("api/v3/models", ModelListView.as_view(), name="model-list"),
+    path("api/v3/models/<str:model_id>", ModelView.as_view(), name="model"),
+    path("api/v3/models/<str:model_id>/usage", ModelUsageView.as_view(), name="model-usage"),
+    path("api/v3/providers", ProviderListView.as_view(), name="provider-list"),
+    path("api/v3/chat/completions", CompletionView.as_view(), name="chat-completions"),
+]

@@ -29,7 +29,7 @@ class GatewayApplication:
 
     def serves(self, path: str) -> bool:
         """Tell whether a path is the gateway's."""
-        return path.startswith("/v1/") or path in {VERSION, CHAT, EMBEDDINGS, MODELS} or path.startswith(f"{MODELS}/")
+        return path.startswith(("/v1/", f"{MODELS}/")) or path in {VERSION, CHAT, EMBEDDINGS, MODELS}
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one connection scope: a request, or the life of the process."""

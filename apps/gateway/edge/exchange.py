@@ -8,7 +8,6 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-import orjson
 import structlog
 
 from apps.core.context import set_request_id
@@ -27,12 +26,13 @@ from apps.gateway.edge.reading import (
     read_secret,
 )
 from apps.gateway.edge.streaming import EventStream
-from apps.gateway.edge.validation import check_chat, check_embedding
-from apps.gateway.providers.base import CAPABILITY_CHAT, CAPABILITY_EMBEDDINGS, Completion
+from apps.gateway.providers.base import CAPABILITY_CHAT, CAPABILITY_EMBEDDINGS
 from apps.gateway.runtime import Runtime
 from apps.gateway.runtime.metrics import OVERHEAD, REFUSALS
 from apps.gateway.selectors import Caller
 from apps.gateway.services import RunningCall, prepare_call
+from apps.gateway.services.answers import encode_completion, wants_usage
+from apps.gateway.services.validation import check_chat, check_embedding
 from apps.users.choices import RANK, Role
 from apps.users.errors import RoleTooLow, ScopeMissing
 
@@ -160,7 +160,7 @@ class Exchange:
         call = self._call
         assert call is not None
         completion = await call.result()
-        body = _encode(completion, call)
+        body = encode_completion(completion, call)
         overhead = time.perf_counter() - self._begun - call.upstream_seconds
         OVERHEAD.observe(overhead)
         headers = self._call_headers(call)
@@ -169,11 +169,10 @@ class Exchange:
         await self.send_json(200, body, headers)
 
     async def _answer_stream(self, call: RunningCall, request: dict[str, Any]) -> None:
-        options = request.get("stream_options")
         stream = self.stream = EventStream(
             send=self._send,
             call=call,
-            include_usage=bool(options and options.get("include_usage")),
+            include_usage=wants_usage(request),
             head=lambda content_type: self._head(content_type, self._call_headers(call)),
         )
         await call.start()
@@ -226,16 +225,3 @@ class Exchange:
         if call.admission is not None:
             headers += call.admission.headers()
         return headers
-
-
-def _encode(completion: Completion, call: RunningCall) -> bytes:
-    """Return the answer's JSON: the provider's own bytes where nothing has to be said differently."""
-    has_usage = completion.usage is not None
-    if completion.body is not None and has_usage and call.upstream_model == call.model:
-        return completion.body
-    payload = completion.payload if completion.payload is not None else orjson.loads(completion.body or b"{}")
-    if not has_usage:
-        payload["usage"] = call.meter.fill_usage().as_openai()
-    if call.upstream_model != call.model:
-        payload["model"] = call.model
-    return orjson.dumps(payload)

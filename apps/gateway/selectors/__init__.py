@@ -2,7 +2,7 @@
 
 from apps.gateway.selectors.callers import Caller, caller_of_actor, confirm_caller, find_caller
 from apps.gateway.selectors.catalogue import ModelEntry, ModelInfo, Route, Snapshot, load_snapshot
-from apps.gateway.selectors.listing import usable_models
+from apps.gateway.selectors.listing import find_usable_model, usable_models
 
 __all__ = [
     "Caller",
@@ -13,6 +13,7 @@ __all__ = [
     "caller_of_actor",
     "confirm_caller",
     "find_caller",
+    "find_usable_model",
     "load_snapshot",
     "usable_models",
 ]

@@ -11,9 +11,7 @@ from apps.gateway.services.loading import discover_models, load_catalogue
 
 
 class Command(BaseCommand):
-    help = (
-        "Load the model catalogue and the providers that the environment names. Safe to repeat: what staff edited stays."
-    )
+    help = "Load the model catalogue and the providers that the environment names. Safe to repeat: what staff edited stays."
 
     def handle(self, *args: Any, **options: Any) -> None:
         found = load_catalogue(actor=system_actor(), discovered=discover_models())

@@ -1,0 +1,1 @@
+"""REST entrance of the gateway: models, providers, raw completions, and the document of /v1."""

@@ -1,0 +1,110 @@
+"""Values that the API document shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample
+
+MODEL: dict[str, Any] = {
+    "id": "model_01kaf2s8e6e4xvh1w0k5t3q9bz",
+    "name": "gpt-4o-mini",
+    "tier": "T1",
+    "context_window": 128_000,
+    "max_output_tokens": 16_384,
+    "capabilities": ["chat", "tools", "vision", "json"],
+    "owned_by": "openai",
+    "provider": "openai",
+    "providers": ["openai"],
+    "prices": {
+        "input": "0.150000",
+        "output": "0.600000",
+        "cached": "0.075000",
+        "cache_write": "0.150000",
+        "reasoning": "0.600000",
+        "currency": "USD",
+    },
+    "is_sandbox": False,
+}
+PROVIDER: dict[str, Any] = {
+    "id": "prov_01kaf2s8e6e4xvh1w0k5t3q9bz",
+    "slug": "openai",
+    "name": "OpenAI",
+    "kind": "openai",
+    "is_active": True,
+    "model_count": 35,
+}
+MODEL_USAGE: dict[str, Any] = {
+    "model": "gpt-4o-mini",
+    "since": "2026-11-01T00:00:00Z",
+    "until": "2026-11-21T09:00:00Z",
+    "currency": "USD",
+    "totals": {
+        "requests": 120,
+        "errors": 2,
+        "prompt_tokens": 48_000,
+        "completion_tokens": 9_600,
+        "cached_tokens": 12_000,
+        "total_tokens": 57_600,
+        "cost": "0.012060",
+        "cost_micros": 12_060,
+        "latency_ms": 840,
+        "first_token_ms": 210,
+    },
+}
+COMPLETION_REQUEST: dict[str, Any] = {
+    "model": "gpt-4o-mini",
+    "messages": [{"role": "user", "content": "Why is the sky blue?"}],
+}
+COMPLETION: dict[str, Any] = {
+    "id": "chatcmpl-8c1f0e",
+    "object": "chat.completion",
+    "created": 1_795_250_000,
+    "model": "gpt-4o-mini",
+    "choices": [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "Air scatters short waves most.", "refusal": None},
+            "logprobs": None,
+            "finish_reason": "stop",
+        }
+    ],
+    "usage": {
+        "prompt_tokens": 13,
+        "completion_tokens": 7,
+        "total_tokens": 20,
+        "prompt_tokens_details": {"cached_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 0},
+    },
+}
+COMPLETION_STREAM = (
+    'data: {"id":"chatcmpl-8c1f0e","object":"chat.completion.chunk","created":1795250000,"model":"gpt-4o-mini",'
+    '"choices":[{"index":0,"delta":{"role":"assistant","content":"Air"},"finish_reason":null}]}\n\n'
+    'data: {"id":"chatcmpl-8c1f0e","object":"chat.completion.chunk","created":1795250000,"model":"gpt-4o-mini",'
+    '"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+    "data: [DONE]\n\n"
+)
+EMBEDDING_REQUEST: dict[str, Any] = {"model": "text-embedding-3-small", "input": "Why is the sky blue?"}
+EMBEDDING: dict[str, Any] = {
+    "object": "list",
+    "data": [{"object": "embedding", "index": 0, "embedding": [0.0123, -0.0456, 0.0789]}],
+    "model": "text-embedding-3-small",
+    "usage": {"prompt_tokens": 6, "total_tokens": 6},
+}
+OPENAI_MODEL: dict[str, Any] = {
+    "id": "gpt-4o-mini",
+    "object": "model",
+    "created": 1_795_250_000,
+    "owned_by": "openai",
+}
+
+
+def sent(value: Any) -> OpenApiExample:
+    """Return an example of a request."""
+    return OpenApiExample("Request", value=value, request_only=True)
+
+
+def answered(value: Any, *, media_type: str = "application/json") -> OpenApiExample:
+    """Return an example of an answer."""
+    name = "Answer" if media_type == "application/json" else "Streamed answer"
+    return OpenApiExample(name, value=value, response_only=True, media_type=media_type)
