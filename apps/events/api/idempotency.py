@@ -32,7 +32,9 @@ def idempotent(method: Callable[..., Response]) -> Callable[..., Any]:
         def effect() -> Answer:
             response = method(view, request, *args, **kwargs)
             body = JSONRenderer().render(response.data).decode()
-            return Answer(response.status_code, body, {name: str(value) for name, value in response.headers.items()})
+            # An unrendered answer carries Django's default content type; ours is JSON in any case.
+            headers = {name: str(value) for name, value in response.headers.items() if name != "Content-Type"}
+            return Answer(response.status_code, body, headers)
 
         raw = request._request
         answer = run_once(
