@@ -1,3 +1,10 @@
-from django.urls import URLPattern
+"""Routes of the audit house."""
 
-urlpatterns: list[URLPattern] = []
+from django.urls import path
+
+from apps.audit.api.views import TrailEntryView, TrailView
+
+urlpatterns = [
+    path("api/v3/audit/events", TrailView.as_view(), name="audit-events"),
+    path("api/v3/audit/events/<str:entry_id>", TrailEntryView.as_view(), name="audit-event"),
+]
