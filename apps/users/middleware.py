@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from django.contrib.auth import logout
+from django.contrib.auth import SESSION_KEY as AUTH_USER_KEY
+from django.contrib.auth import get_user, logout
 from django.http import HttpRequest, HttpResponseBase
 
 from apps.core.actor import ANONYMOUS
@@ -43,11 +45,12 @@ class ActorMiddleware:
         request.actor = actor  # type: ignore[attr-defined]
         set_actor(actor)
         response = self.get_response(request)
-        # A view may have logged somebody out or in.
-        if session is not None and request.user.pk != session.user_id:
+        # A view may have logged somebody out or in. The cookie's session says so; `request.user` may be a bearer's.
+        logged_in_id = request.session.get(AUTH_USER_KEY)
+        if session is not None and logged_in_id != str(session.user_id):
             revoke_session(session=session, reason=RevocationReason.LOGOUT, actor=actor)
-        if request.user.is_authenticated and SESSION_KEY not in request.session:
-            self._start(request, request.user)
+        if logged_in_id is not None and SESSION_KEY not in request.session:
+            self._start(request, get_user(request))
         return response
 
     def _find(self, request: HttpRequest, user: User) -> UserSession | None:
@@ -62,7 +65,7 @@ class ActorMiddleware:
         touch_session(session=session, ip_address=client_ip(request))
         return session
 
-    def _start(self, request: HttpRequest, user: User) -> UserSession:
+    def _start(self, request: HttpRequest, user: Any) -> UserSession:
         session = start_session(
             user=user,
             kind=SessionKind.WEB,

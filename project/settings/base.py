@@ -311,6 +311,7 @@ UNFOLD = {
     "SITE_ICON": lambda request: static("core/mark.svg"),
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
+    "LOGIN": {"form": "apps.users.forms.ThrottledAuthenticationForm"},
     "DASHBOARD_CALLBACK": "apps.admin_panel.views.build_dashboard",
     "SIDEBAR": {"show_search": True, "navigation": "apps.admin_panel.views.build_navigation"},
 }

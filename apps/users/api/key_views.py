@@ -85,9 +85,10 @@ class KeyListView(ListView):
         user = User.objects.visible_to(self.actor).filter(id=parse_user_id(user_id, self.actor)).first()
         if user is None:
             raise NotFound()
+        here: Any = self.actor.organization_id
         key, secret = issue_api_key(
             user=user,
-            organization=Organization.objects.get(id=self.actor.organization_id),
+            organization=Organization.objects.visible_to(self.actor).get(id=here),
             name=terms.pop("name"),
             terms=KeyTerms(**terms),
             actor=self.actor,

@@ -20,6 +20,7 @@ from apps.users.errors import LoginThrottled, MailThrottled
 logger = structlog.get_logger(__name__)
 
 MAX_LOCAL_COUNTS = 10_000
+OVERFLOW = "others"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,8 @@ class LocalCounts:
         with self._lock:
             if len(self._counts) >= MAX_LOCAL_COUNTS:
                 self._counts = {name: item for name, item in self._counts.items() if item[1] > now}
+            if len(self._counts) >= MAX_LOCAL_COUNTS and key not in self._counts:
+                key = OVERFLOW  # a flood of subjects shares one count rather than pushing others out
             count, ends = self._counts.get(key, (0, 0.0))
             if ends <= now:
                 count, ends = 0, now + seconds
