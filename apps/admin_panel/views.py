@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin
@@ -92,6 +93,7 @@ def build_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, 
     found = read_dashboard()
     context.update(
         {
+            "title": "Dashboard",
             "figures": _figures(found),
             "dead_deliveries": found.dead_deliveries,
             "hour_charts": _charts(found.hours, "%H:00"),
@@ -107,11 +109,16 @@ def _figures(found: Dashboard) -> list[dict[str, str]]:
     return [
         {"title": "Requests", "value": number_format(today.requests, force_grouping=True), "note": _change(today.requests, before.requests)},
         {"title": "Tokens", "value": number_format(today.total_tokens, force_grouping=True), "note": _change(today.total_tokens, before.total_tokens)},
-        {"title": "Cost", "value": f"${today.cost:,.2f}", "note": _change(today.cost_micros, before.cost_micros)},
+        {"title": "Cost", "value": _money(today.cost), "note": _change(today.cost_micros, before.cost_micros)},
         {"title": "Errors", "value": number_format(today.errors, force_grouping=True), "note": rate},
         {"title": "Latency, 95th percentile", "value": "–" if found.p95_ms is None else f"{found.p95_ms:,} ms", "note": "of successful requests"},
         {"title": "Active users", "value": number_format(found.active_users, force_grouping=True), "note": "made a request"},
     ]  # fmt: skip
+
+
+def _money(amount: Decimal) -> str:
+    """Return dollars with cents, or with all six places where cents would hide that something was spent."""
+    return f"${amount:,.6f}" if 0 < amount < Decimal("0.01") else f"${amount:,.2f}"
 
 
 def _change(now: int, before: int) -> str:
@@ -132,7 +139,7 @@ def _charts(points: list[UsagePoint], form: str) -> list[dict[str, str]]:
     return [
         {
             "title": name,
-            "summary": f"{name}: {number_format(sum(values), decimal_pos=2 if name.startswith('Cost') else 0, force_grouping=True)} in all",
+            "summary": f"{number_format(round(sum(values), 6), force_grouping=True)} in all",
             "data": json.dumps(
                 {
                     "labels": labels,

@@ -312,6 +312,22 @@ UNFOLD = {
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "LOGIN": {"form": "apps.users.forms.ThrottledAuthenticationForm"},
+    # Verdigris, the accent of static/core/tokens.css, in eleven steps.
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97.5% .012 178)",
+            "100": "oklch(94% .025 178)",
+            "200": "oklch(88% .05 177)",
+            "300": "oklch(80% .08 177)",
+            "400": "oklch(70% .095 177)",
+            "500": "oklch(58% .095 177)",
+            "600": "oklch(47% .08 178)",
+            "700": "oklch(41% .07 178)",
+            "800": "oklch(35% .058 178)",
+            "900": "oklch(29% .046 178)",
+            "950": "oklch(22% .034 178)",
+        },
+    },
     "DASHBOARD_CALLBACK": "apps.admin_panel.views.build_dashboard",
     "SIDEBAR": {"show_search": True, "navigation": "apps.admin_panel.views.build_navigation"},
 }
