@@ -26,8 +26,9 @@ MASK = "[masked]"
 
 # Keys as providers print them: a known prefix, a bearer header, or a long run that mixes letters and digits.
 _SECRET = re.compile(
-    r"(?:Bearer\s+\S+)"
-    r"|(?:\b(?:sk|pk|rk|gsk|xai|or|key|api|token|AIza|hf|r8|nvapi|pplx)[-_][\w*.\-]{6,})"
+    r"(?:Bearer\s+[^\s'\"]+)"
+    r"|(?:\b(?:sk|pk|rk|gsk|xai|hf|r8|nvapi|pplx)[-_][\w*.\-]{6,})"
+    r"|(?:\b(?:key|api|token)[-_](?=[\w\-]*\d)[\w*.\-]{12,})"
     r"|(?:\bAIza[\w\-]{10,})"
     r"|(?:\b(?=[A-Za-z_\-]*\d)(?=[\d_\-]*[A-Za-z])[A-Za-z0-9_\-]{32,})",
     re.IGNORECASE,
