@@ -37,7 +37,7 @@ def take(page: Page, name: str) -> None:
 
 def log_in(page: Page, email: str, password: str) -> None:
     """Log in through the page."""
-    page.get_by_label("Email", exact=False).fill(email)
+    page.get_by_label("E-mail").fill(email)
     page.get_by_label("Password", exact=False).fill(password)
     page.get_by_role("button", name="Log in").click()
     expect(page).to_have_url(re.compile("/chat$"))

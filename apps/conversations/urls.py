@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, path
 
+from apps.conversations import views
 from apps.conversations.api.chat import ChatStreamView, ChatView, RegenerateView, RunCancelView, RunStreamView
 from apps.conversations.api.conversations import ConversationListView, ConversationRestoreView, ConversationView
 from apps.conversations.api.messages import MessageListView, MessageView
@@ -10,6 +11,9 @@ from apps.conversations.consumers import ChatConsumer
 CONVERSATION = "api/v3/conversations/<str:cid>"
 
 urlpatterns: list[URLPattern] = [
+    path("", views.home, name="home"),
+    path("chat", views.chat, name="chat"),
+    path("chat/<str:conversation_id>", views.chat, name="chat_conversation"),
     path("api/v3/conversations", ConversationListView.as_view(), name="conversation-list"),
     path(CONVERSATION, ConversationView.as_view(), name="conversation"),
     path(f"{CONVERSATION}/restore", ConversationRestoreView.as_view(), name="conversation-restore"),

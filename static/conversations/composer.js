@@ -49,7 +49,7 @@ export class MessageComposer extends Element {
   }
 
   #canSend() {
-    return Boolean(this.text.trim() && this.app.models.selectedId && !this.app.thread.isBusy && !this.app.thread.unsent);
+    return Boolean(this.text.trim() && this.app.models.selectedName && !this.app.thread.isBusy && !this.app.thread.unsent);
   }
 
   #send(event) {
@@ -58,7 +58,7 @@ export class MessageComposer extends Element {
     const { thread, models } = this.app;
     const content = this.text.trim();
     this.#set("");
-    this.app.attempt(() => thread.send(content, models.selectedId));
+    this.app.attempt(() => thread.send(content, models.selectedName));
     this.dispatchEvent(new CustomEvent("sent", { bubbles: true }));
     this.#area.focus();
   }

@@ -19,7 +19,7 @@ export class MessageList extends Element {
   constructor() {
     super();
     this.isAtEnd = true;
-    new Observes(this, () => [this.app, this.app?.thread, this.app?.models]);
+    new Observes(this, () => [this.app, this.app?.thread]);
   }
 
   firstUpdated() {
@@ -87,7 +87,6 @@ export class MessageList extends Element {
     if (thread.error) return this.#renderError(thread);
     if (thread.isLoading && thread.isEmpty) return html`<p class="loading" role="status">Loading the conversation…</p>`;
     if (thread.isEmpty) return html`<welcome-view .app=${this.app}></welcome-view>`;
-    const { models } = this.app;
     return html`
       <ol class="messages-list" aria-label="Messages">
         ${repeat(
@@ -96,7 +95,7 @@ export class MessageList extends Element {
           (message) => html`<li>
             <message-view .app=${this.app} .message=${message} ?isRunning=${thread.run?.answerId === message.id}
               ?isLive=${thread.run?.isLive ?? false} ?isBusy=${thread.isBusy}
-              .author=${models.nameOf(message.model)}></message-view>
+              .author=${message.model}></message-view>
           </li>`,
         )}
         ${thread.unsent ? html`<li>${this.#renderUnsent(thread)}</li>` : nothing}

@@ -39,7 +39,7 @@ export class MessageView extends Element {
 
   #regenerate() {
     const { thread, models } = this.app;
-    this.app.attempt(() => thread.regenerate(this.message, models.selectedId));
+    this.app.attempt(() => thread.regenerate(this.message, models.selectedName));
   }
 
   async #finishEdit(event) {
@@ -51,7 +51,7 @@ export class MessageView extends Element {
       return;
     }
     const { thread, models } = this.app;
-    this.app.attempt(() => thread.edit(this.message, content, models.selectedId));
+    this.app.attempt(() => thread.edit(this.message, content, models.selectedName));
   }
 
   render() {

@@ -2,7 +2,7 @@ import { html, nothing } from "lit";
 
 import { Element } from "./element.js";
 import { icons } from "./icons.js";
-import { describePrice, describeWindow } from "./model-words.js";
+import { describePrice, describeWindow, tierWord } from "./model-words.js";
 import { Observes } from "./observable.js";
 
 const MANY = 7; // from here on a filter field helps
@@ -40,7 +40,7 @@ export class ModelPicker extends Element {
   get #found() {
     const words = this.filter.toLowerCase().split(/\s+/).filter(Boolean);
     return this.app.models.items.filter((model) => {
-      const text = `${model.name} ${model.id} ${model.provider} ${model.tier}`.toLowerCase();
+      const text = `${model.name} ${model.providers.join(" ")} ${model.tier} ${tierWord(model.tier)}`.toLowerCase();
       return words.every((word) => text.includes(word));
     });
   }
@@ -48,7 +48,7 @@ export class ModelPicker extends Element {
   async open() {
     this.filter = "";
     this.isOpen = true;
-    this.activeIndex = Math.max(0, this.#found.findIndex((model) => model.id === this.app.models.selectedId));
+    this.activeIndex = Math.max(0, this.#found.findIndex((model) => model.name === this.app.models.selectedName));
     await this.updateComplete;
     this.querySelector("[data-takes-keys]").focus();
     this.#scrollToActive();
@@ -60,7 +60,7 @@ export class ModelPicker extends Element {
   }
 
   #pick(model) {
-    this.app.models.select(model.id);
+    this.app.models.select(model.name);
     this.#close();
   }
 
@@ -127,12 +127,12 @@ export class ModelPicker extends Element {
   }
 
   #renderOption(model, index) {
-    const isSelected = model.id === this.app.models.selectedId;
+    const isSelected = model.name === this.app.models.selectedName;
     return html`
       <li id="model-option-${index}" role="option" aria-selected=${isSelected ? "true" : "false"} class=${index === this.activeIndex ? "active" : ""}
         @click=${() => this.#pick(model)} @pointermove=${() => (this.activeIndex = index)}>
         <span class="option-name">${model.name}
-          ${model.is_sandbox ? html`<span class="badge warn">sandbox</span>` : html`<span class="badge">${model.tier}</span>`}
+          ${model.is_sandbox ? html`<span class="badge warn">sandbox</span>` : html`<span class="badge" title="Tier ${model.tier}">${tierWord(model.tier)}</span>`}
         </span>
         <span class="option-detail">${[model.provider, describePrice(model.prices), describeWindow(model.context_window)].filter(Boolean).join(" · ")}</span>
         ${isSelected ? icons.check : nothing}

@@ -6,27 +6,22 @@ const REMEMBERED = "portico.model";
 /** The models this person may use and the one picked for the next message. */
 export class Models extends Observable {
   items = [];
-  selectedId = "";
+  selectedName = "";
   isLoading = true;
   error = null;
 
   get selected() {
-    return this.items.find((model) => model.id === this.selectedId) || null;
-  }
-
-  nameOf(id) {
-    return this.items.find((model) => model.id === id)?.name || id || "";
+    return this.items.find((model) => model.name === this.selectedName) || null;
   }
 
   async load() {
     Object.assign(this, { isLoading: true, error: null });
     this.changed();
     try {
-      this.items = (await api.models()).items.filter(canChat);
-      const usable = (id) => this.items.some((model) => model.id === id);
-      const wanted = [this.selectedId, remembered()].find(usable);
+      this.items = (await api.models()).items.filter((model) => model.capabilities.includes("chat"));
+      const wanted = [this.selectedName, remembered()].find((name) => this.#has(name));
       // Without a memory: a real model before the sandbox.
-      this.selectedId = wanted || (this.items.find((model) => !model.is_sandbox) || this.items[0])?.id || "";
+      this.selectedName = wanted || (this.items.find((model) => !model.is_sandbox) || this.items[0])?.name || "";
     } catch (error) {
       this.error = error;
     }
@@ -34,18 +29,17 @@ export class Models extends Observable {
     this.changed();
   }
 
-  select(id, { isChoice = true } = {}) {
-    if (!isChoice && !this.items.some((model) => model.id === id)) return;
-    this.selectedId = id;
-    if (isChoice) remember(id);
+  /** Use a model from now on; `isChoice` is false where a conversation brings the one it was led with. */
+  select(name, { isChoice = true } = {}) {
+    if (!isChoice && !this.#has(name)) return;
+    this.selectedName = name;
+    if (isChoice) remember(name);
     this.changed();
   }
-}
 
-function canChat(model) {
-  const { capabilities } = model;
-  const names = Array.isArray(capabilities) ? capabilities : Object.keys(capabilities || {}).filter((name) => capabilities[name]);
-  return !names.includes("embeddings") && !names.includes("embedding");
+  #has(name) {
+    return this.items.some((model) => model.name === name);
+  }
 }
 
 function remembered() {
@@ -56,9 +50,9 @@ function remembered() {
   }
 }
 
-function remember(id) {
+function remember(name) {
   try {
-    localStorage.setItem(REMEMBERED, id);
+    localStorage.setItem(REMEMBERED, name);
   } catch {
     // Storage may be refused; the choice then holds for this page.
   }

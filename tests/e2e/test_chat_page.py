@@ -137,7 +137,7 @@ def page(open_page):
 
 
 def log_in(page):
-    page.get_by_label("Email", exact=False).fill(EMAIL)
+    page.get_by_label("E-mail").fill(EMAIL)
     page.get_by_label("Password", exact=False).fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
 
