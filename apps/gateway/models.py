@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Collection, Iterable
+from typing import Any, ClassVar, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
@@ -34,6 +35,8 @@ class Provider(Entity):
     is_active = models.BooleanField(default=True)
     from_environment = models.BooleanField(default=False, editable=False)
 
+    _given_for: tuple[str, str] = ("", "")
+
     objects = ProviderQuerySet.as_manager()
 
     class Meta:
@@ -53,11 +56,22 @@ class Provider(Entity):
         """Tell whether a credential is stored, without showing it."""
         return bool(self.credential)
 
-    def change_base_url(self, base_url: str) -> None:
-        """Point to another address. The stored credential is dropped: it was given for the old one."""
-        if base_url != self.base_url:
-            self.base_url = base_url
+    @classmethod
+    def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any], **kwargs: Any) -> Self:
+        """Remember for which address the credential was given."""
+        provider = super().from_db(db, field_names, values, **kwargs)
+        if {"base_url", "credential"} <= provider.__dict__.keys():
+            provider._given_for = (provider.base_url, provider.credential)
+        return provider
+
+    def save(self, *args: Any, update_fields: Iterable[str] | None = None, **kwargs: Any) -> None:
+        """Save. A credential that was given for another address is dropped: it must not be sent to the new one."""
+        base_url, credential = self._given_for
+        if credential and base_url != self.base_url and credential == self.credential:
             self.credential = ""
+            update_fields = update_fields and {*update_fields, "credential"}
+        super().save(*args, update_fields=update_fields, **kwargs)
+        self._given_for = (self.base_url, self.credential)
 
 
 class Model(Entity):

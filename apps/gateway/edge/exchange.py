@@ -41,6 +41,7 @@ logger = structlog.get_logger(__name__)
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 SCOPE = "gateway:use"
+CALLING_ROLES = frozenset(role.value for role, rank in RANK.items() if rank >= RANK[Role.MEMBER])
 WATCH_AFTER_SECONDS = 0.25
 ACCEPTED_ID = re.compile(rb"^[A-Za-z0-9._-]{8,128}$")
 
@@ -136,7 +137,7 @@ class Exchange:
         actor = caller.actor
         if not actor.has_scope(SCOPE):
             raise ScopeMissing(f"This needs the scope {SCOPE}.")
-        if RANK.get(actor.role, 0) < RANK[Role.MEMBER]:
+        if actor.role not in CALLING_ROLES:
             raise RoleTooLow(f"This needs the role {Role.MEMBER} in the organization; yours is {actor.role or 'none'}.")
         return caller
 

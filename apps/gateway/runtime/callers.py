@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import TypeVar
 
 import structlog
 
@@ -22,6 +23,8 @@ from apps.users.choices import CredentialKind
 from apps.users.errors import KeyUnknown
 from apps.users.key_format import PREFIX, is_well_formed
 from apps.users.services.api_keys import note_key_use
+
+T = TypeVar("T")
 
 logger = structlog.get_logger(__name__)
 
@@ -164,7 +167,7 @@ def _digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
 
 
-def _put(cache: OrderedDict[bytes, object], digest: bytes, value: object) -> None:  # type: ignore[type-arg]
+def _put(cache: OrderedDict[bytes, T], digest: bytes, value: T) -> None:
     cache[digest] = value
     cache.move_to_end(digest)
     while len(cache) > MAX_CALLERS:

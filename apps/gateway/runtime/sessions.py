@@ -43,8 +43,8 @@ class Sessions:
     """The HTTP sessions of one event loop."""
 
     def __init__(self) -> None:
-        self.open = _open_session(None)
-        self.guarded = _open_session(GuardedResolver())
+        self.open = open_session(is_guarded=False)
+        self.guarded = open_session(is_guarded=True)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -52,8 +52,10 @@ class Sessions:
         await self.guarded.close()
 
 
-def _open_session(resolver: AbstractResolver | None) -> aiohttp.ClientSession:
+def open_session(*, is_guarded: bool) -> aiohttp.ClientSession:
+    """Return a session for provider calls."""
     # No limits: how many calls run at once is decided before they get here. Cookies of providers are nobody's.
+    resolver = GuardedResolver() if is_guarded else None
     connector = aiohttp.TCPConnector(
         limit=0, limit_per_host=0, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=DNS_SECONDS, resolver=resolver
     )

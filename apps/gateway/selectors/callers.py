@@ -84,6 +84,8 @@ def confirm_caller(caller: Caller, *, model: str) -> None:
         raise PermissionRefused(f"The key may not use the model {model!r} any more.")
     if caller.credential is not None:
         is_live = is_credential_live(caller.credential)
+    elif actor.user_id is None or actor.organization_id is None:
+        is_live = False
     else:
         is_live = Membership.objects.filter(
             user_id=actor.user_id,

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
-import aiohttp
 import structlog
 from django.conf import settings
 from django.db import transaction
@@ -22,6 +21,7 @@ from apps.gateway.events import CatalogueLoaded
 from apps.gateway.models import Deployment, Model, Provider
 from apps.gateway.providers.base import UpstreamError
 from apps.gateway.providers.registry import get_provider
+from apps.gateway.runtime.sessions import open_session
 from apps.gateway.selectors.catalogue import build_target
 from apps.gateway.services.announcing import announce_catalogue_change
 from apps.gateway.services.catalogue_files import CatalogueModel, read_catalogue
@@ -97,7 +97,8 @@ async def list_provider_models(provider: Provider) -> list[str]:
     target = build_target(provider)
     if target is None:
         return []
-    async with asyncio.timeout(DISCOVERY_SECONDS), aiohttp.ClientSession() as session:
+    is_guarded = not provider.from_environment
+    async with asyncio.timeout(DISCOVERY_SECONDS), open_session(is_guarded=is_guarded) as session:
         return await get_provider(provider.kind).list_models(session=session, target=target)
 
 
