@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
-from unfold.widgets import UnfoldAdminCheckboxSelectMultiple, UnfoldAdminPasswordWidget
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminPasswordWidget
 
 from apps.billing.models import Price
 from apps.core.actor import Actor
@@ -63,7 +63,7 @@ class ModelForm(forms.ModelForm):
     """A model with its capabilities as boxes to tick."""
 
     capabilities = forms.MultipleChoiceField(
-        choices=Capability.choices, required=False, widget=UnfoldAdminCheckboxSelectMultiple
+        choices=Capability.choices, required=False, widget=UnfoldAdminCheckboxSelectMultipleWidget
     )
 
     class Meta:

@@ -42,6 +42,13 @@ class Catalogue:
                 )
         return self.snapshot
 
+    async def reload(self) -> Snapshot:
+        """Read the catalogue now and return what is held then: the new snapshot, or the last one that could be read."""
+        self.refresh()
+        assert self._loading is not None
+        await asyncio.shield(self._loading)
+        return await self.ready()
+
     def refresh(self) -> None:
         """Read the catalogue again, in the background."""
         if self._loading is not None and not self._loading.done():
