@@ -34,8 +34,9 @@ class Sent:
 def parse_events(raw: bytes) -> list[Sent]:
     """Return the complete events of a piece of a stream; comments and a torn last event are passed over."""
     found = []
-    for block in raw.decode().split("\n\n")[:-1]:
-        fields = dict(line.split(": ", 1) for line in block.split("\n") if not line.startswith(":"))
+    whole, _, _ = raw.rpartition(b"\n\n")
+    for block in whole.decode().split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.split("\n") if line and not line.startswith(":"))
         if fields:
             seq = int(fields["id"]) if "id" in fields else None
             found.append(Sent(seq, fields["event"], orjson.loads(fields["data"])))
@@ -52,12 +53,17 @@ def text_of(events: list[Sent]) -> str:
     return "".join(event.data["text"] for event in events if event.name == "delta")
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Return once the condition holds; fail the test when it does not within ten seconds."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what is waited for does not know of us
+            await asyncio.sleep(0.005)
+
+
 async def settle() -> None:
     """Wait until the desk has nothing left to do."""
     desk = current_desk()
-    async with asyncio.timeout(10):
-        while desk.runs or desk.unwritten:
-            await asyncio.sleep(0.005)
+    await until(lambda: not (desk.runs or desk.unwritten))
 
 
 class Chatter:
