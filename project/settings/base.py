@@ -274,7 +274,7 @@ SPECTACULAR_SETTINGS = {
         "apps.gateway.api.openapi.add_machine_operations",
         "apps.core.api.openapi.add_shared_parts",
     ],
-    "ENUM_NAME_OVERRIDES": {},
+    "ENUM_NAME_OVERRIDES": {"HealthEnum": "apps.monitoring.choices.Health"},
 }
 
 # Mail

@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_LINES = 400
-FRONT_DOORS = {"models", "querysets", "services", "selectors", "events", "errors", "choices"}
+FRONT_DOORS = {"models", "querysets", "services", "selectors", "events", "errors", "choices", "key_format", "scopes"}
 # The plumbing that an entrance shares with the entrances of houses below it.
 ENTRANCE_DOORS = {"api", "sockets", "forms", "admin"}
 ENTRANCES = {"api", "views", "consumers", "edge", "admin", "urls", "forms"}

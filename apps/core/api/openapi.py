@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
@@ -59,6 +60,11 @@ class PorticoSchema(AutoSchema):
         """Return the house that owns the view."""
         parts = type(self.view).__module__.split(".")
         return [parts[1] if len(parts) > 1 and parts[0] == "apps" else "core"]
+
+    def get_operation_id(self) -> str:
+        """Return the path in words and the verb: unique, and stable as long as the path is."""
+        words = re.sub(r"^/(?:api/v3|v1)/|[{}]", "", self.path).replace("-", "_").replace("/", "_").replace(".", "_")
+        return f"{words.strip('_')}_{self.method.lower()}"
 
     def get_auth(self) -> list[dict[str, Any]]:
         """Return the ways to authenticate; none for open views."""

@@ -25,9 +25,10 @@ class CursorPagination(pagination.CursorPagination):
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         """Return the page's JSON Schema."""
-        link = {"type": ["string", "null"], "format": "uri"}
+        link = {"type": ["string", "null"], "format": "uri", "example": None}
+        following = {**link, "example": "https://portico.example/api/v3/things?cursor=cD0yMDI2"}
         return {
             "type": "object",
             "required": ["items", "next", "previous"],
-            "properties": {"items": schema, "next": link, "previous": link},
+            "properties": {"items": schema, "next": following, "previous": link},
         }

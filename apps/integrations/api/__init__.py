@@ -1,0 +1,1 @@
+"""REST entrance of the integrations house."""
