@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import factory
 from factory.django import DjangoModelFactory
+from oauth2_provider.generators import generate_client_secret
 
 from apps.users.choices import Role
 from apps.users.key_format import hash_secret, new_secret, shown_prefix
-from apps.users.models import ApiKey, Membership, Organization, User
+from apps.users.models import ApiKey, Membership, OAuthClient, Organization, User
 
 PASSWORD = "correct horse battery staple"
 
@@ -60,3 +61,32 @@ class ApiKeyFactory(DjangoModelFactory):
         """Return (key, secret)."""
         secret = new_secret()
         return cls(secret=secret, **kwargs), secret
+
+
+class OAuthClientFactory(DjangoModelFactory):
+    """A client for people. `OAuthClientFactory.with_secret()` also gives the clear text; `machine=True` acts for itself."""
+
+    class Meta:
+        model = OAuthClient
+
+    class Params:
+        machine = factory.Trait(
+            authorization_grant_type=OAuthClient.GRANT_CLIENT_CREDENTIALS,
+            redirect_uris="",
+            user=factory.SelfAttribute("membership.user"),
+        )
+        public = factory.Trait(client_type=OAuthClient.CLIENT_PUBLIC)
+        membership = factory.SubFactory(MembershipFactory)
+
+    name = factory.Sequence(lambda n: f"Client {n}")
+    organization = factory.SelfAttribute("membership.organization")
+    client_type = OAuthClient.CLIENT_CONFIDENTIAL
+    authorization_grant_type = OAuthClient.GRANT_AUTHORIZATION_CODE
+    redirect_uris = "https://client.example/callback"
+    allowed_scopes = factory.LazyFunction(lambda: ["users:read", "models:read", "gateway:use"])
+
+    @classmethod
+    def with_secret(cls, **kwargs):
+        """Return (client, secret)."""
+        secret = generate_client_secret()
+        return cls(client_secret=secret, **kwargs), secret

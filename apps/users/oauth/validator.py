@@ -19,6 +19,13 @@ class PorticoOAuth2Validator(OAuth2Validator):
             raise errors.InvalidRequestError(description="Use code_challenge_method=S256.", request=request)
         return True
 
+    def validate_scopes(
+        self, client_id: str, scopes: list[str], client: Any, request: Any, *args: Any, **kwargs: Any
+    ) -> bool:
+        """Tell whether a client may have these scopes; for people something has to stand on the consent page."""
+        is_allowed: bool = super().validate_scopes(client_id, scopes, client, request, *args, **kwargs)
+        return bool(scopes) and is_allowed
+
     def validate_code(self, client_id: str, code: str, client: Any, request: Any, *args: Any, **kwargs: Any) -> bool:
         """Tell whether a code is good; not for a person who was suspended meanwhile."""
         return super().validate_code(client_id, code, client, request, *args, **kwargs) and request.user.is_active

@@ -16,15 +16,21 @@ from oauth2_provider.models import get_access_token_model
 from oauth2_provider.views import AuthorizationView, RevokeTokenView, TokenView, UserInfoView
 from oauth2_provider.views.mixins import OAuthLibMixin
 from oauthlib.common import Request as OAuthRequest
-from oauthlib.oauth2.rfc6749.errors import InvalidClientError, InvalidRequestError, OAuth2Error
+from oauthlib.oauth2.rfc6749.errors import (
+    InvalidClientError,
+    InvalidRequestError,
+    OAuth2Error,
+    UnsupportedGrantTypeError,
+)
 
-from apps.core.middleware import POLICY
+from apps.core.middleware import build_policy
 from apps.users.choices import IDENTITY_SCOPES, SCOPES
 from apps.users.models import OAuthClient
 from apps.users.signing import ALGORITHM, signing_key
 
 # What RFC 6749, 3.1 and 3.2 say: parameters come once. `resource` may repeat (RFC 8707).
 REPEATABLE = {"resource"}
+GRANT_TYPES = ["authorization_code", "refresh_token", "client_credentials"]
 
 
 def find_fault(request: HttpRequest) -> str:
@@ -41,6 +47,7 @@ def find_fault(request: HttpRequest) -> str:
 def refuse(error: OAuth2Error) -> HttpResponse:
     """Answer an error in the form of RFC 6749, 5.2."""
     headers = {"Cache-Control": "no-store", "Pragma": "no-cache", **error.headers}
+    headers["Content-Type"] = "application/json"
     return HttpResponse(error.json, status=error.status_code, headers=headers)
 
 
@@ -95,7 +102,7 @@ class Authorize(AuthorizationView):
         redirect_uri = self.oauth2_data.get("redirect_uri")
         if redirect_uri and response.status_code == 200:
             parts = urlsplit(redirect_uri)
-            policy = POLICY.format(nonce=request.csp_nonce)  # type: ignore[attr-defined]
+            policy = build_policy(request.path, request.csp_nonce)  # type: ignore[attr-defined]
             response.headers["Content-Security-Policy"] = policy.replace(
                 "form-action 'self'", f"form-action 'self' {parts.scheme}://{parts.netloc}"
             )
@@ -122,6 +129,8 @@ class Token(CheckedEndpoint, TokenView):
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Answer tokens or an error."""
+        if request.POST.get("grant_type", "") not in GRANT_TYPES:
+            return refuse(UnsupportedGrantTypeError())
         response: HttpResponse = self.authorization_flow_token_response(request)
         return response
 
@@ -205,7 +214,7 @@ class Discovery(View):
                 "scopes_supported": [*IDENTITY_SCOPES, *SCOPES],
                 "response_types_supported": ["code"],
                 "response_modes_supported": ["query"],
-                "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
+                "grant_types_supported": GRANT_TYPES,
                 "code_challenge_methods_supported": ["S256"],
                 "subject_types_supported": ["public"],
                 "id_token_signing_alg_values_supported": [ALGORITHM],
