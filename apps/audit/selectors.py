@@ -1,8 +1,10 @@
-"""What people are shown of the trail: public ids instead of stored ones, and the model that a table belongs to."""
+"""What people are shown of the trail: an object's entries, differences, and public ids instead of stored ones."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -12,6 +14,7 @@ from django.db import models
 
 from apps.audit.choices import Source
 from apps.audit.models import TrailEntry
+from apps.audit.querysets import TrailQuerySet
 from apps.core.ids import encode_id
 
 
@@ -52,6 +55,45 @@ def public_values(entry: TrailEntry, values: Mapping[str, Any] | None) -> dict[s
 def public_actor(actor: Mapping[str, Any]) -> dict[str, Any]:
     """Return who acted, with public ids."""
     return {name: _public(value, _prefix_of_name(name)) for name, value in actor.items()}
+
+
+def describe_actor(actor: Mapping[str, Any], *, email: str = "") -> str:
+    """Return who acted in a few words: the e-mail of a user, the client or database role otherwise."""
+    kind = str(actor.get("kind", "")).replace("_", " ")
+    who = email or actor.get("oauth_client_id") or actor.get("db_user") or ""
+    text = f"{who} ({kind})" if who else kind
+    return f"{text}, impersonated" if actor.get("impersonator_id") else text
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One column before and after; None where the row was not there, or for the fields of an event."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+def list_differences(entry: TrailEntry) -> list[Difference]:
+    """Return every column or payload field of an entry, by name."""
+    before = public_values(entry, entry.before) or {}
+    after = public_values(entry, entry.payload if entry.source == Source.EVENT else entry.after) or {}
+    return [
+        Difference(name, _text_of(before, name), _text_of(after, name)) for name in sorted(before.keys() | after.keys())
+    ]
+
+
+def trail_of(instance: models.Model) -> TrailQuerySet:
+    """Return what happened to one object, newest first: its row's changes and the events about it."""
+    found: TrailQuerySet = TrailEntry.objects.of_object(str(instance.pk), table=instance._meta.db_table)
+    return found.newest_first()
+
+
+def _text_of(values: Mapping[str, Any], name: str) -> str | None:
+    if name not in values:
+        return None
+    value = values[name]
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _prefix_of_column(name: str, model: type[models.Model] | None) -> str:

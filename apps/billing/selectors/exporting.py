@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import csv
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from apps.billing.models import UsageRecord
+from apps.billing.querysets import UsageRecordQuerySet
 from apps.core.ids import encode_id
 from apps.users.models import ApiKey, Organization, User
 
@@ -46,13 +48,25 @@ _FIELDS = (
 )
 
 
+class SupportsWrite(Protocol):
+    """What CSV is written to."""
+
+    def write(self, text: str, /) -> object:
+        """Take some text."""
+        ...
+
+
 def export_usage(*, since: datetime | None = None, until: datetime | None = None) -> Iterator[dict[str, Any]]:
-    """Yield the usage records of `since <= created_at < until`, oldest first, as the names of COLUMNS with public ids.
+    """Yield the usage records of `since <= created_at < until`, oldest first, as `flatten_usage` does."""
+    return flatten_usage(UsageRecord.objects.between(since, until).order_by("created_at", "id"))
+
+
+def flatten_usage(records: UsageRecordQuerySet) -> Iterator[dict[str, Any]]:
+    """Yield usage records by the names of COLUMNS, with public ids.
 
     One snapshot: what is recorded meanwhile is not in it. Needs a transaction where the connection is behind a pooler.
     """
-    records = UsageRecord.objects.between(since, until).order_by("created_at", "id").values_list(*_FIELDS)
-    for row in records.iterator(chunk_size=CHUNK):
+    for row in records.values_list(*_FIELDS).iterator(chunk_size=CHUNK):
         values = dict(zip(COLUMNS, row, strict=True))
         values["request_id"] = encode_id(UsageRecord.ID_PREFIX, values["request_id"])
         values["api_key"] = _public(ApiKey.ID_PREFIX, values["api_key"])
@@ -60,6 +74,13 @@ def export_usage(*, since: datetime | None = None, until: datetime | None = None
         values["user"] = _public(User.ID_PREFIX, values["user"])
         values["created_at"] = values["created_at"].astimezone(UTC).isoformat().replace("+00:00", "Z")
         yield values
+
+
+def write_csv(rows: Iterable[dict[str, Any]], file: SupportsWrite) -> None:
+    """Write exported rows as CSV with a header; booleans as `true` and `false`, what is not known as nothing."""
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**row, "estimated": str(row["estimated"]).lower()} for row in rows)
 
 
 def _public(prefix: str, value: UUID | None) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +9,7 @@ import orjson
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from apps.billing.selectors.exporting import COLUMNS, export_usage
+from apps.billing.selectors.exporting import export_usage, write_csv
 
 
 def parse_moment(text: str) -> datetime:
@@ -39,9 +38,7 @@ class Command(BaseCommand):
         with transaction.atomic():  # the server-side cursor lives in it, behind a pooler too
             rows = export_usage(since=options["since"], until=options["until"])
             if options["format"] == "csv":
-                writer = csv.DictWriter(self.stdout, COLUMNS, lineterminator="\n")
-                writer.writeheader()
-                writer.writerows({**row, "estimated": str(row["estimated"]).lower()} for row in rows)
+                write_csv(rows, self.stdout)
                 return
             for row in rows:
                 self.stdout.write(orjson.dumps(row).decode())
