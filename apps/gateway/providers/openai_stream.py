@@ -37,12 +37,17 @@ class OpenAIStream:
         self._calls: dict[int, ToolCalls] = {}
         self._usage: Usage | None = None
         self._usage_data = b""
+        self._pattern: tuple[bytes, bytes] | None = None
 
     def feed(self, read: bytes, chunks: list[Chunk]) -> None:
         """Append the chunks that `read` completes."""
         before = self._usage
         for event, data in self._decoder.feed(read):
-            self._take(event, data, chunks)
+            chunk = self._match(data) if self._pattern else None
+            if chunk is not None:
+                chunks.append(chunk)
+            else:
+                self._take(event, data, chunks)
         if self._usage is not before and not self.is_complete:
             # The usage chunk is held back, as a later one may correct it, but its counts must not wait.
             chunks.append(Chunk(b"", usage=self._usage))
@@ -56,6 +61,29 @@ class OpenAIStream:
         if not self._has_finished:
             raise UpstreamBroken(f"Provider {self._target.provider!r} cut its answer short.")
         self._finish(chunks)
+
+    def _match(self, data: bytes) -> Chunk | None:
+        # A chunk that differs from a good one in its content alone needs no decoding. Without quotes and backslashes
+        # the content cannot be anything but the inside of the string it stands in.
+        assert self._pattern is not None
+        before, after = self._pattern
+        if not data.startswith(before) or not data.endswith(after) or len(data) < len(before) + len(after):
+            return None
+        content = data[len(before) : -len(after)]
+        if b'"' in content or b"\\" in content or not content or self.is_complete:
+            return None
+        try:
+            return Chunk(data, content.decode())
+        except UnicodeDecodeError:
+            return None
+
+    def _learn(self, data: bytes, delta: dict[str, Any], text: str) -> None:
+        # Only from a chunk that was forwarded as it came, with one choice and nothing in its delta but content.
+        head, marker, rest = data.partition(b'"content":"')
+        content = text.encode("utf-8", "replace")
+        is_alone = len(delta) == 1 and data.count(marker) == 1
+        if marker and is_alone and rest.startswith(content + b'"') and b"\\" not in content:
+            self._pattern = (head + marker, rest[len(content) :])
 
     def _take(self, event: str, data: bytes, chunks: list[Chunk]) -> None:
         if self.is_complete:
@@ -107,6 +135,8 @@ class OpenAIStream:
             is_repaired = True
         if finish_reason:
             self._has_finished = True
+        elif text and not is_repaired and len(choices) == 1 and self._pattern is None:
+            self._learn(data, choices[0]["delta"], text)
         return Chunk(
             orjson.dumps(chunk) if is_repaired else data,
             text,

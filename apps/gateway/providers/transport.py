@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Protocol
 
 import aiohttp
+import orjson
 from yarl import URL
 
 from apps.gateway.providers.base import (
@@ -18,7 +19,7 @@ from apps.gateway.providers.base import (
     UpstreamTimedOut,
     UpstreamUnavailable,
 )
-from apps.gateway.providers.refusals import error_from_response
+from apps.gateway.providers.refusals import error_from_object, error_from_response, status_of
 
 MAX_BODY_BYTES = 128 * 1024 * 1024
 MAX_ERROR_BODY_BYTES = 64 * 1024
@@ -113,32 +114,48 @@ async def stream_chunks(
 ) -> AsyncIterator[list[Chunk]]:
     """Yield what `translator` makes of each network read of the response."""
     response = await open_response(session=session, target=target, url=url, headers=headers, body=body)
+    # Some servers refuse a stream with status 200 and an error in JSON, which no translator of events can read.
+    is_json = response.content_type == "application/json"
+    first = b""
     try:
         while not translator.is_complete:
             read = await _read_some(response, target)
             chunks: list[Chunk] = []
+            if is_json and len(first) < MAX_ERROR_BODY_BYTES:
+                first += read
             try:
                 if read:
                     translator.feed(read, chunks)
                 else:
                     translator.close(chunks)
-            except UpstreamError:
+            except UpstreamError as error:
                 if chunks:
                     yield chunks
-                raise
+                raise _error_within(first, target) or error from None
             if chunks:
                 yield chunks
             if not read:
                 return
-        _recycle(response)
     finally:
-        if not translator.is_complete:
+        # Also when the caller leaves after the last chunk: a complete answer's connection can serve another call.
+        if translator.is_complete:
+            _recycle(response)
+        else:
             response.close()
 
 
 async def finish_draining() -> None:
     """Wait until the ends of answered streams have been read, at most a second: before a session is closed."""
     await asyncio.gather(*_draining)
+
+
+def _error_within(content: bytes, target: Target) -> UpstreamError | None:
+    try:
+        payload = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return None
+    error = payload.get("error") if isinstance(payload, dict) else None
+    return error_from_object(target=target, status=status_of(error), error=error) if error else None
 
 
 def _recycle(response: aiohttp.ClientResponse) -> None:

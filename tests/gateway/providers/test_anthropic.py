@@ -228,6 +228,30 @@ class TestStream:
 
         assert len(await anthropic.stream()) == 3
 
+    async def test_after_the_end_nothing_counts(self, anthropic: Bench) -> None:
+        events = (START, END, STOP, *block(0, {"type": "text", "text": "late"}))
+        anthropic.upstream.play(Scenario(frames=(b"".join(map(DIALECT.event, events)),)))
+
+        chunks = await anthropic.stream()
+
+        assert chunks[-1].is_usage_chunk
+        assert "".join(chunk.text for chunk in chunks) == ""
+
+    async def test_a_last_event_without_an_empty_line(self, anthropic: Bench) -> None:
+        events = [DIALECT.event(event) for event in (START, END, STOP)]
+        anthropic.upstream.play(Scenario(frames=(*events[:2], events[2].rstrip())))
+
+        assert (await anthropic.stream())[-1].usage == Usage(9, 4)
+
+    async def test_thinking_given_with_the_start_of_its_block(self, anthropic: Bench) -> None:
+        start = {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}
+        play(anthropic, START, *block(0, start), END, STOP)
+
+        chunks = await anthropic.stream()
+
+        assert [delta.get("reasoning_content") for delta in deltas(chunks)] == [None, "Hm.", None, None]
+        assert deltas(chunks)[2]["thinking_blocks"] == [{"index": 0, **start}]
+
     async def test_stop_without_a_reason(self, anthropic: Bench) -> None:
         play(anthropic, START, *block(0, {"type": "text", "text": "Hi"}), STOP)
 

@@ -229,6 +229,20 @@ class TestStream:
 
 
 class TestBrokenStream:
+    async def test_a_stream_refused_with_success_is_an_error(self, bench: Bench) -> None:
+        bench.upstream.play(Scenario(raw_body=b'{"error": {"message": "no capacity", "code": 503}}'))
+
+        with pytest.raises(UpstreamError, match="no capacity"):
+            await bench.stream()
+
+        assert bench.chunks == []
+
+    async def test_an_answer_in_one_piece_is_no_stream(self, bench: Bench) -> None:
+        bench.upstream.play(Scenario(raw_body=b'{"choices": []}'))
+
+        with pytest.raises(UpstreamBroken):
+            await bench.stream()
+
     @pytest.mark.parametrize("field", ["frames_before_cut", "frames_before_end", "frames_before_garbage"])
     async def test_what_came_before_is_delivered(self, bench: Bench, field: str) -> None:
         frames = bench.upstream.dialect.frames(Scenario())
@@ -437,6 +451,20 @@ class TestRequest:
         await bench.complete()
 
         assert len(bench.upstream.connections) == 1
+
+    async def test_leaving_after_the_last_chunk_keeps_the_connection(self, bench: Bench) -> None:
+        stream = bench.provider.stream(
+            session=bench.session, target=bench.target, request=ask(), request_id="request-1"
+        )
+        async with aclosing(stream):
+            async for batch in stream:
+                if batch[-1].is_usage_chunk:
+                    break
+        await finish_draining()
+        await bench.complete()
+
+        assert len(bench.upstream.connections) == 1
+        assert not bench.upstream.left.is_set()
 
 
 class TestModels:

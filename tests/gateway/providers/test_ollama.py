@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.gateway.providers.base import Target, UpstreamBroken, UpstreamRejected, Usage
@@ -296,6 +296,7 @@ json_values = st.recursive(
 FIELDS = ["messages", "tools", "tool_choice", "response_format", "reasoning_effort", "stop", "max_tokens", "options"]
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=5), st.lists(json_values, max_size=3))
 def test_whatever_a_stranger_sends_is_translated_or_rejected(request: dict[str, Any], parts: list[Any]) -> None:
     messages = [

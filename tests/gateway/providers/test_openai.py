@@ -130,6 +130,12 @@ class TestUsage:
         assert [chunk.usage for chunk in chunks] == [Usage(3, 1), Usage(3, 2), Usage(3, 2)]
         assert [chunk.is_usage_chunk for chunk in chunks] == [False, False, True]
 
+    async def test_a_usage_chunk_without_choices_gets_an_empty_list(self, openai: Bench) -> None:
+        bare = b"data: " + orjson.dumps({**HEAD, "usage": USAGE}) + b"\n\n"
+        play(openai, FIRST, LAST, bare, DONE)
+
+        assert orjson.loads((await openai.stream())[-1].data)["choices"] == []
+
     async def test_usage_is_signalled_before_the_stream_ends(self, openai: Bench) -> None:
         # Both in one read, the end in another.
         play(openai, FIRST + LAST + frame(usage=USAGE), DONE)
@@ -325,6 +331,15 @@ class TestRepairedToolCalls:
 
         assert (await openai.stream())[-1].finish_reason == "tool_calls"
 
+    async def test_custom_calls_are_left_as_they_are(self, openai: Bench) -> None:
+        one = {"index": 0, "id": "call_1", "type": "custom", "custom": {"name": "f", "input": ""}}
+        two = {"index": 0, "custom": {"input": "x"}}
+        play(openai, FIRST, self.calls(one), self.calls(two), LAST, DONE)
+
+        sent = [orjson.loads(chunk.data)["choices"][0]["delta"] for chunk in await openai.stream()]
+
+        assert sent[1:3] == [{"tool_calls": [one]}, {"tool_calls": [two]}]
+
     async def test_what_is_written_in_a_call_is_counted(self, openai: Bench) -> None:
         one = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
         play(openai, FIRST, self.calls(one), LAST, DONE)
@@ -345,6 +360,59 @@ class TestRepairedToolCalls:
         assert [(call.id, call.function.name, call.function.arguments) for call in message.tool_calls or ()] == [
             ("call_1", "f", '{"a":1}')
         ]
+
+
+class TestFastPath:
+    """Chunks that look alike are not decoded; nobody may notice."""
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            'quoted "words"',
+            "back\\slash",
+            "line\nbreak",
+            "Ünï©ødé 🗼",
+            "",
+            '"},"finish_reason":"stop"}],"usage":null}',
+            '","role":"user',
+            "plain",
+        ],
+    )
+    async def test_any_content_is_read_as_it_is_written(self, openai: Bench, content: str) -> None:
+        contents = ["alpha", "beta", content, "gamma", content]
+        openai.upstream.play(Scenario(pieces=tuple(contents)))
+
+        chunks = await openai.stream()
+
+        assert [chunk.text for chunk in chunks[1:6]] == contents
+        assert [delta.get("content") for delta in deltas(chunks)[1:6]] == contents
+
+    async def test_what_differs_elsewhere_is_decoded(self, openai: Bench) -> None:
+        pieces = [frame(choice({"content": word})) for word in ("alpha", "beta")]
+        other = frame(choice({"content": "c"}), id="other")
+        late = frame(choice({"content": "d"}, "stop"))
+        play(openai, FIRST, *pieces, other, late, DONE)
+
+        chunks = await openai.stream()
+
+        assert [chunk.text for chunk in chunks] == ["", "alpha", "beta", "c", "d"]
+        assert {payload["id"] for payload in forwarded(chunks)} == {"chatcmpl-1"}
+        assert chunks[-1].finish_reason == "stop"
+
+    async def test_a_repaired_chunk_is_no_pattern(self, openai: Bench) -> None:
+        bare = {"index": 0, "delta": {"content": "alpha"}}
+        play(openai, FIRST, frame(bare), frame(bare), frame(bare), LAST, DONE)
+
+        reasons = [payload["choices"][0]["finish_reason"] for payload in forwarded(await openai.stream())]
+
+        assert reasons == [None, None, None, None, "stop"]
+
+    async def test_bytes_that_are_no_text_are_broken(self, openai: Bench) -> None:
+        good = frame(choice({"content": "alpha"}))
+        play(openai, FIRST, good, good.replace(b"alpha", b"\xff\xfe"), LAST, DONE)
+
+        with pytest.raises(UpstreamBroken, match="malformed"):
+            await openai.stream()
 
 
 class TestAccount:

@@ -15,7 +15,7 @@ import aiohttp
 import jsonschema
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.gateway.providers.base import (
@@ -467,6 +467,7 @@ class TestEmbeddings:
         assert caught.value.param == param
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_tokens_joined_are_the_text(text: str) -> None:
     assert "".join(split_tokens(text)) == text
@@ -489,6 +490,7 @@ json_values = st.recursive(
 FIELDS = ["messages", "tools", "tool_choice", "response_format", "reasoning_effort", "stop", "max_tokens"]
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=5))
 def test_whatever_a_stranger_sends_is_answered_or_rejected(request: dict[str, Any]) -> None:
     try:

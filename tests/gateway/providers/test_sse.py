@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.gateway.providers import sse
@@ -38,7 +38,8 @@ def test_events(stream: bytes, events: list[tuple[str, bytes]], size: int) -> No
     assert decode(*(stream[at : at + size] for at in range(0, len(stream), size))) == events
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="\r\n"), min_size=1), max_size=5), st.data())
+@settings(deadline=None)
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1), max_size=5), st.data())
 def test_what_is_sent_arrives_however_it_is_cut(texts: list[str], data: st.DataObject) -> None:
     stream = b"".join(b"data: " + text.encode() + b"\r\n\r\n" for text in texts)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=5)))

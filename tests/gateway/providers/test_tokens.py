@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.gateway.providers import tokens
@@ -124,6 +124,7 @@ class TestEstimate:
     def test_embeddings(self, value: Any, expected: int) -> None:
         assert estimate_prompt({"input": value}) == expected
 
+    @settings(deadline=None)
     @given(
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.text(max_size=5),
