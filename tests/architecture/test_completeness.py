@@ -72,7 +72,7 @@ def test_the_snapshot_is_what_the_code_says(tmp_path: Path) -> None:
 def test_routes_are_the_matrix_and_the_document(operations: dict, matrix: dict) -> None:
     routes = api_routes() - {("GET", "/api/v3/schema")}
     assert routes == {key for key in operations if key[1].startswith("/api/v3/")}
-    assert routes == {key for key in matrix if key[1].startswith("/api/v3/")}
+    assert routes | {("GET", "/api/v3/schema")} == set(matrix)
 
 
 def test_every_operation_has_a_sentence_an_example_and_a_tag(operations: dict) -> None:
@@ -81,9 +81,15 @@ def test_every_operation_has_a_sentence_an_example_and_a_tag(operations: dict) -
         for (method, path), operation in operations.items()
         if not (operation.get("summary") or operation.get("description"))
         or not operation.get("tags")
-        or "example" not in str(operation)
+        or (has_body(operation) and "example" not in str(operation))
     ]
     assert lacking == []
+
+
+def has_body(operation: dict) -> bool:
+    """Tell whether JSON goes in, or comes out when all goes well."""
+    answers = [answer for status, answer in operation["responses"].items() if status.startswith("2")]
+    return "requestBody" in operation or any("content" in answer for answer in answers)
 
 
 def test_every_setting_is_in_the_example_file_and_the_docs() -> None:
