@@ -108,8 +108,9 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         if kind == "chat.cancel":
             await cancel_answer(actor=self.actor, run_id=_run_id(frame))
         elif kind == "chat.resume":
+            after = _number(frame, "after")
             run = await in_database(find_run, actor=self.actor, run_id=_run_id(frame))
-            self._stream(run, ref, after=_number(frame, "after"))
+            self._stream(run, ref, after=after)
         else:
             self._make_room()
             asked = chat_in_body(frame)

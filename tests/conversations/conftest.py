@@ -72,18 +72,18 @@ class Chatter:
     def __init__(self, membership: Membership) -> None:
         self.membership = membership
         self.key, secret = ApiKeyFactory.with_secret(membership=membership)
-        self._headers = {"Authorization": f"Bearer {secret}"}
+        self.headers = {"Authorization": f"Bearer {secret}"}
 
     async def post(self, path: str, body: Any = None, **headers: str) -> Any:
         return await AsyncClient().post(
             f"/api/v3{path}",
             json.dumps({} if body is None else body),
             content_type="application/json",
-            headers={**self._headers, **headers},
+            headers={**self.headers, **headers},
         )
 
     async def get(self, path: str, **headers: str) -> Any:
-        return await AsyncClient().get(f"/api/v3{path}", headers={**self._headers, **headers})
+        return await AsyncClient().get(f"/api/v3{path}", headers={**self.headers, **headers})
 
     async def stream(self, content: str = "Hi", **body: Any) -> list[Sent]:
         """Send, and return all events of the answer."""

@@ -14,7 +14,8 @@ from apps.conversations.services.texts import TITLE_GOAL, check_text, clean_delt
     ("content", "title"),
     [
         ("Hello", "Hello"),
-        ("\n\n  ## A *heading*  \nmore", "A *heading"),
+        ("\n\n  ## A *heading* of `code`  \nmore", "A heading of code"),
+        ("__init__ and snake_case", "init__ and snake_case"),
         ("- one\n- two", "one"),
         ("many   spaces\there", "many spaces here"),
         ("word " * 30, "word word word word word word word word word word word word…"),

@@ -9,7 +9,8 @@ from apps.conversations.models import TITLE_LENGTH
 
 MAX_CHARACTERS = 400_000
 TITLE_GOAL = 60
-_DECORATION = re.compile(r"^[\s#>*_`~\-+]+|[\s*_`~]+$")
+# Markdown that opens a line, and emphasis anywhere in it.
+_DECORATION = re.compile(r"^[\s#>_\-+]+|[*`~]+|[\s_]+$")
 
 
 def check_text(text: str, *, field: str = "content", limit: int = MAX_CHARACTERS) -> str:
