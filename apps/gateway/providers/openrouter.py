@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 from apps.gateway.providers.base import CAPABILITY_CHAT, CAPABILITY_EMBEDDINGS, CAPABILITY_MODELS, Target
 from apps.gateway.providers.openai import OpenAIProvider
 
-# How OpenRouter attributes calls to an application; a target's own headers overrule both.
-APPLICATION_URL = "https://github.com/portico-gateway/portico"
+# How OpenRouter attributes calls to an application. Its address (HTTP-Referer) is the installation's own: it and another
+# title are set as extra headers of the target.
 APPLICATION_TITLE = "Portico"
 
 
@@ -25,7 +25,7 @@ class OpenRouterProvider(OpenAIProvider):
         return body
 
     def build_headers(self, *, target: Target, request_id: str) -> dict[str, str]:
-        """Return the request headers with the application's name."""
-        headers = {"HTTP-Referer": APPLICATION_URL, "X-Title": APPLICATION_TITLE}
+        """Return the request headers with the application's title."""
+        headers = {"X-Title": APPLICATION_TITLE}
         headers.update(super().build_headers(target=target, request_id=request_id))
         return headers
