@@ -49,7 +49,8 @@ export class MessageComposer extends Element {
   }
 
   #canSend() {
-    return Boolean(this.text.trim() && this.app.models.selectedName && !this.app.thread.isBusy && !this.app.thread.unsent);
+    const { models, thread } = this.app;
+    return Boolean(this.text.trim() && (models.selectedName || models.isLoading) && !thread.isBusy && !thread.unsent);
   }
 
   #send(event) {
@@ -58,7 +59,10 @@ export class MessageComposer extends Element {
     const { thread, models } = this.app;
     const content = this.text.trim();
     this.#set("");
-    this.app.attempt(() => thread.send(content, models.selectedName));
+    this.app.attempt(async () => {
+      await models.ready;
+      await thread.send(content, models.selectedName);
+    });
     this.dispatchEvent(new CustomEvent("sent", { bubbles: true }));
     this.#area.focus();
   }

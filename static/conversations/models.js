@@ -9,12 +9,19 @@ export class Models extends Observable {
   selectedName = "";
   isLoading = true;
   error = null;
+  /** Settles when the models have come, or could not. */
+  ready = null;
 
   get selected() {
     return this.items.find((model) => model.name === this.selectedName) || null;
   }
 
-  async load() {
+  load() {
+    this.ready = this.#load();
+    return this.ready;
+  }
+
+  async #load() {
     Object.assign(this, { isLoading: true, error: null });
     this.changed();
     try {

@@ -113,7 +113,7 @@ export class Thread extends Observable {
     const body = {
       conversation_id: this.id,
       content,
-      model,
+      ...(model && { model }),
       ...(parentId === undefined ? {} : { parent_id: parentId }),
     };
     await this.#follow({
