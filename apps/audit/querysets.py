@@ -50,11 +50,6 @@ class TrailQuerySet(models.QuerySet[Any]):
         """Leave the documents out: a list does not show them."""
         return self.defer("before", "after", "payload")
 
-    def between(self, since: datetime | None, until: datetime | None) -> Self:
-        """Keep `since <= occurred_at < until`; None leaves that side open."""
-        found = self if since is None else self.filter(occurred_at__gte=since)
-        return found if until is None else found.filter(occurred_at__lt=until)
-
     def of_type(self, name: str) -> Self:
         """Keep an event type (`price.changed`), a table (`users_apikey`) or one operation on it (`users_apikey.updated`)."""
         if name in event_types():  # the source lets the planner skip the other half of the trail

@@ -14,8 +14,8 @@ from django.urls import reverse
 from apps.audit.models import TrailEntry
 from apps.audit.templatetags.audit_trail import object_trail
 from apps.billing.models import Price
-from apps.core.actor import Actor, ActorKind
-from apps.core.context import bound
+from apps.core.actor import ANONYMOUS, Actor, ActorKind
+from apps.core.context import bound, set_actor, set_request_id
 from apps.core.ids import encode_id, uuid7
 from apps.events.services import publish
 from apps.users.models import ApiKey, Membership
@@ -117,6 +117,15 @@ def test_what_was_emptied_and_what_is_gone_can_be_shown(staff: Client) -> None:
     shown = staff.get(reverse("admin:audit_trailentry_change", args=[entry.pk])).content.decode()
     assert "robot (oauth client), impersonated" in shown
     assert reverse("admin:billing_price_change", args=[entry.object_id]) in shown
+
+
+def test_what_a_shell_did_is_named_by_its_database_role(staff: Client) -> None:
+    set_actor(ANONYMOUS)
+    set_request_id("")
+    made = PriceFactory()
+    shown = rows(staff, object=made.public_id)
+    assert f"{connection.settings_dict['USER']} (shell)" in shown
+    assert '<a href="/admin/audit/trailentry/?request=' not in shown
 
 
 def test_the_trail_is_for_reading(staff: Client, key: ApiKey) -> None:
