@@ -48,7 +48,6 @@ INSTALLED_APPS = [
     "daphne",
     "unfold",
     "unfold.contrib.filters",
-    "unfold.contrib.import_export",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -64,9 +63,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "health_check",
-    "import_export",
     "oauth2_provider",
-    "pgtrigger",
     "rest_framework",
     *HOUSES,
 ]
