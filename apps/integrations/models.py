@@ -13,7 +13,7 @@ from apps.core.fields import EncryptedTextField
 from apps.core.ids import encode_id
 from apps.core.models import Entity, VersionedEntity
 from apps.integrations.choices import LIVE_STATES, OPEN_STATES, DeliveryState, DisabledReason
-from apps.integrations.querysets import AttemptQuerySet, DeliveryQuerySet, EndpointQuerySet
+from apps.integrations.querysets import AttemptQuerySet, WebhookDeliveryQuerySet, EndpointQuerySet
 
 
 class WebhookEndpoint(VersionedEntity):
@@ -91,7 +91,7 @@ class WebhookDelivery(Entity):
     finished_at = models.DateTimeField(null=True, blank=True)
     last_error = models.CharField(max_length=500, blank=True)
 
-    objects = DeliveryQuerySet.as_manager()
+    objects = WebhookDeliveryQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "webhook deliveries"

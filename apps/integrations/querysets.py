@@ -38,7 +38,7 @@ class EndpointQuerySet(models.QuerySet[Any]):
         return self.select_for_update(no_key=True, of=("self",)).order_by("id")
 
 
-class DeliveryQuerySet(models.QuerySet[Any]):
+class WebhookDeliveryQuerySet(models.QuerySet[Any]):
     def visible_to(self, actor: Actor) -> Self:
         """Keep the deliveries of the actor's organization's endpoints."""
         if actor.kind == ActorKind.SYSTEM:
