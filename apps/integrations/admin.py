@@ -181,9 +181,7 @@ class WebhookEndpointAdmin(ModelAdmin):
             "endpoints": list(endpoints),
             "opts": self.model._meta,
         }
-        return TemplateResponse(
-            request, "integrations/secrets_shown.html", context, headers={"Cache-Control": "no-store"}
-        )
+        return TemplateResponse(request, "integrations/secrets_shown.html", context)
 
 
 class AttemptInline(TabularInline):

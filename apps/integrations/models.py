@@ -13,7 +13,7 @@ from apps.core.fields import EncryptedTextField
 from apps.core.ids import encode_id
 from apps.core.models import Entity, VersionedEntity
 from apps.integrations.choices import LIVE_STATES, OPEN_STATES, DeliveryState, DisabledReason
-from apps.integrations.querysets import AttemptQuerySet, WebhookDeliveryQuerySet, EndpointQuerySet
+from apps.integrations.querysets import AttemptQuerySet, EndpointQuerySet, WebhookDeliveryQuerySet
 
 
 class WebhookEndpoint(VersionedEntity):
