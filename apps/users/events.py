@@ -220,3 +220,15 @@ class OAuthClientCreated(DomainEvent):
     unheard_because = FOR_THE_TRAIL
 
     grant_type: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OAuthClientChanged(DomainEvent):
+    """Fields of a client changed; their names, not their values."""
+
+    type = "oauth_client.changed"
+    aggregate_type = "oauth_client"
+    example: ClassVar = {"fields": ["redirect_uris"]}
+    unheard_because = FOR_THE_TRAIL
+
+    fields: tuple[str, ...]

@@ -8,13 +8,17 @@ from typing import Any
 from django import forms
 from django.contrib.auth.forms import AuthenticationForm
 from django.http import HttpRequest
+from unfold.forms import AdminPasswordChangeForm
 from unfold.forms import AuthenticationForm as UnfoldAuthenticationForm
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from apps.core.context import current_actor
 from apps.core.errors import AppError
 from apps.users.api.clients import client_ip
 from apps.users.choices import SCOPES
 from apps.users.errors import CredentialsWrong
 from apps.users.models import Organization, User
+from apps.users.services.accounts import record_password_change
 from apps.users.services.api_keys import KeyTerms
 from apps.users.services.logging_in import REFUSAL, check_credentials
 
@@ -145,3 +149,28 @@ class ApiKeyForm(forms.Form):
             tokens_per_minute=given["tokens_per_minute"],
             expires_at=datetime.combine(last_day, time.max, tzinfo=UTC) if last_day else None,
         )
+
+
+class StaffPasswordForm(AdminPasswordChangeForm):
+    """Sets somebody's password in the admin; like any change of password it ends their sessions."""
+
+    def save(self, commit: bool = True) -> User:
+        """Save, and end what the old password opened."""
+        user: User = super().save(commit=commit)
+        record_password_change(user=user, actor=current_actor())
+        return user
+
+
+class StaffApiKeyForm(forms.Form):
+    """Issues a key for somebody in the admin."""
+
+    organization = forms.ModelChoiceField(
+        queryset=Organization.objects.none(), empty_label=None, widget=UnfoldAdminSelectWidget
+    )
+    name = forms.CharField(max_length=120, widget=UnfoldAdminTextInputWidget)
+
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["organization"]
+        assert isinstance(field, forms.ModelChoiceField)
+        field.queryset = Organization.objects.active().filter(memberships__user=user).order_by("name", "id")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
@@ -56,7 +57,7 @@ def create_user(
 
 @transaction.atomic
 def change_profile(*, user: User, actor: Actor, **changes: Any) -> User:
-    """Change a person's own fields (`name`, `default_organization`)."""
+    """Change fields of a person: `name` and `default_organization` by themselves, the others by staff."""
     changed = tuple(sorted(field for field, value in changes.items() if getattr(user, field) != value))
     if not changed:
         return user
@@ -99,12 +100,20 @@ def require_strong_password(password: str, *, user: User | None = None) -> None:
 
 @transaction.atomic
 def set_password(
-    *, user: User, password: str, actor: Actor, by_link: bool = False, keep_session_id: Any = None
+    *, user: User, password: str, actor: Actor, by_link: bool = False, keep_session_id: UUID | None = None
 ) -> None:
     """Set a new password and end every other session. Raise PasswordWeak."""
     require_strong_password(password, user=user)
     user.set_password(password)
     user.save(update_fields=["password", "updated_at"])
+    record_password_change(user=user, actor=actor, by_link=by_link, keep_session_id=keep_session_id)
+
+
+@transaction.atomic
+def record_password_change(
+    *, user: User, actor: Actor, by_link: bool = False, keep_session_id: UUID | None = None
+) -> None:
+    """End the sessions that the old password opened, except the one to keep, and tell that it changed."""
     revoke_sessions(user=user, reason=RevocationReason.PASSWORD_CHANGED, actor=actor, keep=keep_session_id)
     publish(PasswordChanged(aggregate_id=user.id, by_link=by_link), actor=actor)
     announce_identity_change(kind="user", id=user.id)

@@ -1,0 +1,15 @@
+"""Staff pages of the users house."""
+
+from apps.users.admin.keys import ApiKeyAdmin
+from apps.users.admin.oauth import OAuthClientAdmin
+from apps.users.admin.people import MembershipAdmin, OrganizationAdmin, UserAdmin
+from apps.users.admin.sessions import UserSessionAdmin
+
+__all__ = [
+    "ApiKeyAdmin",
+    "MembershipAdmin",
+    "OAuthClientAdmin",
+    "OrganizationAdmin",
+    "UserAdmin",
+    "UserSessionAdmin",
+]
