@@ -106,7 +106,8 @@ async def _answer(desk: Desk, run: LocalRun) -> None:
                 await _store_end(desk, run, ending)
         except asyncio.CancelledError:
             # The process ends: what is stored is what came.
-            await in_database(interrupt_forgotten_runs, process_id=desk.process_id, known=())
+            with suppress(*UNREACHABLE):
+                await in_database(interrupt_forgotten_runs, process_id=desk.process_id)
             raise
         except Exception:
             # The keeper finds the run forgotten and marks it interrupted.
