@@ -21,19 +21,35 @@ SECTIONS: list[tuple[str, list[tuple[str, str, str]]]] = [
         [
             ("users.User", "Users", "person"),
             ("users.Organization", "Organizations", "domain"),
+            ("users.Membership", "Memberships", "group"),
+            ("auth.Group", "Staff groups", "shield_person"),
+        ],
+    ),
+    (
+        "Access",
+        [
             ("users.ApiKey", "API keys", "key"),
-            ("users.Session", "Sessions", "devices"),
+            ("users.UserSession", "Sessions", "devices"),
+            ("users.RefreshToken", "Refresh tokens", "autorenew"),
+            ("users.MailedLink", "Mailed links", "link"),
             ("users.OAuthClient", "OAuth clients", "hub"),
+            ("oauth2_provider.AccessToken", "OAuth access tokens", "token"),
         ],
     ),
     (
         "Conversations",
-        [("conversations.Conversation", "Conversations", "forum"), ("conversations.Run", "Running answers", "bolt")],
+        [
+            ("conversations.Conversation", "Conversations", "forum"),
+            ("conversations.Message", "Messages", "chat_bubble"),
+            ("conversations.Run", "Running answers", "bolt"),
+            ("conversations.AnsweringProcess", "Answering processes", "memory"),
+        ],
     ),
     (
         "Gateway",
         [
             ("gateway.Model", "Models", "smart_toy"),
+            ("gateway.Deployment", "Deployments", "route"),
             ("gateway.Provider", "Providers", "cloud"),
             ("billing.Price", "Prices", "sell"),
         ],
@@ -44,6 +60,7 @@ SECTIONS: list[tuple[str, list[tuple[str, str, str]]]] = [
             ("billing.UsageRecord", "Usage records", "receipt_long"),
             ("billing.LedgerAccount", "Ledger accounts", "account_balance"),
             ("billing.LedgerTransaction", "Ledger transactions", "swap_horiz"),
+            ("billing.Posting", "Postings", "format_list_numbered"),
         ],
     ),
     (
@@ -54,11 +71,12 @@ SECTIONS: list[tuple[str, list[tuple[str, str, str]]]] = [
         ],
     ),
     (
-        "Evidence",
+        "Evidence and upkeep",
         [
             ("audit.TrailEntry", "Audit trail", "policy"),
             ("events.Event", "Events", "event_note"),
             ("events.Delivery", "Outbox", "move_to_inbox"),
+            ("django_celery_beat.PeriodicTask", "Schedules", "schedule"),
         ],
     ),
 ]

@@ -16,8 +16,8 @@ from apps.conversations.forms import RevealForm
 from apps.conversations.models import AnsweringProcess, Conversation, Message, Run
 from apps.conversations.services.conversations import restore_conversation, reveal_conversation
 from apps.core.actor import Actor
+from apps.core.admin import ReadOnlyModelAdmin
 from apps.core.errors import InvalidInput, NotFound
-from apps.events.admin import ReadOnlyAdmin
 
 # Only ids and figures: a title is the beginning of what somebody wrote.
 METADATA: tuple[str, ...] = (
@@ -30,7 +30,7 @@ def _actor(request: HttpRequest) -> Actor:
     return actor
 
 
-class MetadataAdmin(ReadOnlyAdmin):
+class MetadataAdmin(ReadOnlyModelAdmin):
     """A page that shows metadata only: fields and searches never touch what people wrote."""
 
     show_full_result_count = False
@@ -146,7 +146,7 @@ class RunAdmin(MetadataAdmin):
 
 
 @admin.register(AnsweringProcess)
-class AnsweringProcessAdmin(ReadOnlyAdmin):
+class AnsweringProcessAdmin(ReadOnlyModelAdmin):
     list_display: ClassVar[Any] = ("__str__", "id", "started_at", "lease_until", "is_alive")
     list_filter: ClassVar[Any] = ("host",)
     search_fields: ClassVar[Any] = ("host", "=id")

@@ -7,28 +7,15 @@ from typing import Any, ClassVar
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
 
 from apps.core.actor import Actor
+from apps.core.admin import ReadOnlyModelAdmin
 from apps.events.models import Delivery, Event
 from apps.events.services.delivering import discard_deliveries, replay_deliveries
 
 
-class ReadOnlyAdmin(ModelAdmin):
-    """A page that shows and never changes."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
 @admin.register(Event)
-class EventAdmin(ReadOnlyAdmin):
+class EventAdmin(ReadOnlyModelAdmin):
     list_display: ClassVar[Any] = (
         "occurred_at",
         "type",
@@ -44,7 +31,7 @@ class EventAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(ReadOnlyAdmin):
+class DeliveryAdmin(ReadOnlyModelAdmin):
     list_display: ClassVar[Any] = (
         "event_type",
         "subscriber",
