@@ -45,12 +45,12 @@ format: $(VENV)/.local-installed ## rewrite the sources as the formatter wants t
 
 lock: $(VENV)/.local-installed ## compile requirements/*.in into hashed locks
 	@for name in base test local production; do \
-		$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 			requirements/$$name.in --output-file requirements/$$name.txt || exit 1; \
 	done
 
-docs-images: $(VENV)/.local-installed ## take the screenshots of the guides
-	$(PYTHON) -m tests.e2e.screenshots
+docs-images: $(VENV)/.local-installed ## take the screenshots of the guides from a running Portico: URL=… EMAIL=… PASSWORD=…
+	$(PYTHON) docs/make_images.py "$(URL)" "$(EMAIL)" "$(PASSWORD)"
 
 clean: ## remove what can be made again; PORTICO_DATA stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage .coverage.*

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -12,7 +13,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from apps.core.embedded.processes import ProcessIdentity, find_processes_in
+from apps.core.embedded.processes import ProcessIdentity
 
 BASE_DIR = Path(__file__).resolve().parents[2]
 # What would lead the product under test to the services of the test session, or to the developer's own settings.
@@ -93,18 +94,16 @@ class RunningPortico:
         self.process.kill()
         self.process.wait(timeout=5)
 
-    def find_processes(self) -> list[ProcessIdentity]:
-        """Return every process that belongs to this installation, the services included."""
-        numbers = [int(path.name) for path in Path("/proc").glob("[0-9]*") if self._is_ours(path)]
-        numbers += find_processes_in(self.data_dir / "postgres" / "cluster")
-        numbers += find_processes_in(self.data_dir / "redis")
-        return [identity for identity in map(ProcessIdentity.of, sorted(set(numbers))) if identity is not None]
-
-    def _is_ours(self, path: Path) -> bool:
-        try:
-            return f"PORTICO_DATA={self.data_dir}\0".encode() in (path / "environ").read_bytes()
-        except OSError:
-            return False
+    def find_processes(self) -> dict[str, ProcessIdentity]:
+        """Return the programs of this installation by name, and its two services."""
+        entries = json.loads((self.data_dir / "run" / "processes.json").read_text())
+        found = {entry["name"]: ProcessIdentity(entry["pid"], entry["started"]) for entry in entries}
+        for name, directory in (("postgres", "postgres/cluster/postmaster.pid"), ("redis", "redis/redis.pid")):
+            pid = int((self.data_dir / directory).read_text().split()[0])
+            identity = ProcessIdentity.of(pid)
+            assert identity is not None
+            found[name] = identity
+        return found
 
     def _read(self) -> None:
         assert self.process.stdout is not None

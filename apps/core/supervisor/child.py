@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from apps.core.embedded.processes import ProcessIdentity
 from apps.core.supervisor.output import LineBuffer, Output
@@ -18,7 +18,25 @@ LONGEST_DELAY_SECONDS = 30.0
 WELL_AFTER_SECONDS = 30.0
 READ_BYTES = 65536
 
-Spawn = Callable[[int], "subprocess.Popen[bytes]"]
+
+class Process(Protocol):
+    """What is needed of a process, started anew or forked."""
+
+    @property
+    def pid(self) -> int:
+        """Return the process id."""
+
+    def poll(self) -> int | None:
+        """Return the exit code, negative for a signal, None while the process runs."""
+
+    def send_signal(self, number: int, /) -> None:
+        """Send a signal to the process alone."""
+
+    def kill(self) -> None:
+        """End the process at once."""
+
+
+Spawn = Callable[[int], Process]
 
 
 class Child:
@@ -40,7 +58,7 @@ class Child:
         self.name = name
         self.stop_signal = stop_signal
         self.owns_group = owns_group
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
         self.identity: ProcessIdentity | None = None
         self.output_fd: int | None = None
         self.restart_at: float | None = None
@@ -70,6 +88,12 @@ class Child:
             os.close(writing)
         self.identity = ProcessIdentity.of(self.process.pid)
         self.output_fd = reading
+
+    def let_go(self) -> None:
+        """Close, in a copy of the supervisor, what belongs to the supervisor."""
+        if self.output_fd is not None:
+            os.close(self.output_fd)
+            self.output_fd = None
 
     def read_output(self, output: Output) -> bool:
         """Pass on what the process said; return False at the end of its output."""

@@ -35,6 +35,7 @@ class Stage:
     """Holds the premises between `manage.py`, which takes them, and the command `up`, which uses them."""
 
     premises: Premises | None = None
+    is_asked_to_stop = False
 
 
 @contextmanager
@@ -50,6 +51,7 @@ def prepare_command(arguments: Sequence[str], environment: StartEnvironment) -> 
     elif HELP_FLAGS.intersection(arguments):
         yield
     else:
+        Stage.is_asked_to_stop = False
         signal.signal(signal.SIGTERM, _leave_in_good_order)
         premises = Premises(plan_start(arguments[1:], environment), Output())
         with premises:
@@ -88,5 +90,6 @@ def lend_environment(environment: StartEnvironment) -> None:
 
 
 def _leave_in_good_order(number: int, frame: FrameType | None) -> None:
-    """Turn a signal into an exit that runs every clean-up."""
+    """Turn a signal into an exit that runs every clean-up; where the exit is swallowed, the wish stays known."""
+    Stage.is_asked_to_stop = True
     sys.exit(128 + number)

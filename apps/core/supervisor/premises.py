@@ -95,8 +95,13 @@ class Premises:
     def remember(self, children: Sequence[Child]) -> None:
         """Write down who runs."""
         programs = [child for child in children if child.owns_group]  # services find their own leftovers
-        identities = [asdict(child.identity) for child in programs if child.identity is not None]
+        identities = [{"name": child.name} | asdict(child.identity) for child in programs if child.identity is not None]
         write_private(self.processes_file, json.dumps(identities))
+
+    def let_go(self) -> None:
+        """Close the lock in a copy of the supervisor: it must not outlive the supervisor itself."""
+        if self._lock is not None:
+            self._lock.close()
 
     def wait_for_services(self) -> None:
         """Return when every embedded service answers.
@@ -212,8 +217,9 @@ def end_leftovers(processes_file: Path) -> None:
     Each is known by process id and starting time, so that no stranger with the same id is hit.
     """
     try:
-        identities = [ProcessIdentity(**entry) for entry in json.loads(processes_file.read_text())]
-    except (FileNotFoundError, ValueError, TypeError):
+        entries = json.loads(processes_file.read_text())
+        identities = [ProcessIdentity(entry["pid"], entry["started"]) for entry in entries]
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
         return
     left = [identity for identity in identities if identity.is_alive()]
     for identity in left:

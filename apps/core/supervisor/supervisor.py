@@ -28,20 +28,21 @@ class Supervisor:
         self,
         *,
         services: Sequence[Child],
-        programs: Sequence[Child],
         output: Output,
         remember: Callable[[Sequence[Child]], None],
     ) -> None:
         self.services = list(services)
-        self.programs = list(programs)
+        self.programs: list[Child] = []
         self.output = output
         self.is_stopping = False
         self._remember = remember
         self._wishes = 0
+        self._wake_ends: tuple[socket.socket, ...] = ()
         self._selector = selectors.DefaultSelector()
 
-    def run(self, *, probe: HealthProbe | None, announce: Callable[[], None]) -> None:
+    def run(self, programs: Sequence[Child], *, probe: HealthProbe | None, announce: Callable[[], None]) -> None:
         """Start the programs, call `announce` once /health answers, and return when all children have ended."""
+        self.programs = list(programs)
         with self._listen_to_signals():
             for child in self.services:
                 self._watch(child)
@@ -56,6 +57,14 @@ class Supervisor:
                 self._revive()
             self.stop()
 
+    def let_go(self) -> None:
+        """Close, in a copy of this process, what only the supervisor itself may hold."""
+        for child in (*self.services, *self.programs):
+            child.let_go()
+        self._selector.close()
+        for end in self._wake_ends:
+            end.close()
+
     def stop(self) -> None:
         """Stop the programs, then the services; who does not obey in time is killed."""
         self.is_stopping = True
@@ -67,8 +76,8 @@ class Supervisor:
 
     @contextlib.contextmanager
     def _listen_to_signals(self) -> Iterator[None]:
-        waking, woken = socket.socketpair()
-        for end in (waking, woken):
+        self._wake_ends = waking, woken = socket.socketpair()
+        for end in self._wake_ends:
             end.setblocking(False)
         self._selector.register(woken, selectors.EVENT_READ)
         previous_fd = signal.set_wakeup_fd(waking.fileno(), warn_on_full_buffer=False)
@@ -81,8 +90,8 @@ class Supervisor:
                 signal.signal(number, handler)
             signal.set_wakeup_fd(previous_fd)
             self._selector.close()
-            waking.close()
-            woken.close()
+            for end in self._wake_ends:
+                end.close()
 
     def _take_wish(self, number: int, frame: FrameType | None) -> None:
         self._wishes += 1

@@ -59,6 +59,7 @@ def test_a_termination_before_the_loop_gives_everything_back(environment):
     with pytest.raises(SystemExit) as ended, prepare_command(["up"], environment):
         os.kill(os.getpid(), signal.SIGTERM)
     assert ended.value.code == 128 + signal.SIGTERM
+    assert Stage.is_asked_to_stop
     assert Stage.premises is None
     open_listener("127.0.0.1", environment.port).close()
 

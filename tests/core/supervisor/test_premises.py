@@ -128,6 +128,26 @@ def test_a_service_that_ended_meanwhile_does_not_hinder_the_leaving(tmp_path, ou
     assert child.output_fd is None
 
 
+def test_a_copy_that_let_go_does_not_hold_the_lock_beyond_its_supervisor(tmp_path, output):
+    with Premises(make_plan(tmp_path), output) as premises:
+        reading, writing = os.pipe()
+        copy = os.fork()
+        if copy == 0:
+            premises.let_go()
+            premises.listener.close()
+            os.write(writing, b"let go")
+            signal.pause()
+        assert os.read(reading, 16) == b"let go"
+        os.close(reading)
+        os.close(writing)
+    try:
+        with Premises(make_plan(tmp_path), output):
+            pass
+    finally:
+        os.kill(copy, signal.SIGKILL)
+        os.waitpid(copy, 0)
+
+
 def test_two_run_side_by_side_on_different_directories_and_ports(tmp_path, output):
     with Premises(make_plan(tmp_path), output), Premises(make_plan(tmp_path, data_dir=tmp_path / "other"), output):
         pass
@@ -218,7 +238,7 @@ def test_a_child_that_ignores_the_request_is_killed(tmp_path, monkeypatch):
         assert stubborn.wait(timeout=5) == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("content", ["", "[{}]", '[{"pid": 1, "started": "never"}]'])
+@pytest.mark.parametrize("content", ["", "[{}]", '[{"pid": 1}]', '[{"pid": 1, "started": "never"}]'])
 def test_a_list_that_means_nobody_hits_nobody(tmp_path, content):
     processes_file = tmp_path / "processes.json"
     processes_file.write_text(content)

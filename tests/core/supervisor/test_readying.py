@@ -102,7 +102,7 @@ def test_services_that_are_down_are_named(monkeypatch, wait, target, error):
 def test_a_database_that_is_up_to_date_is_not_migrated(commands):
     assert find_missing_migrations() == []
     access = bring_up_to_date(may_migrate=True, say=pytest.fail)
-    assert commands == ["bootstrap"]
+    assert commands == ["bootstrap", "load_models"]
     assert access == Access("a@b.c", "word", "pk_live_x", "pk_live_")
 
 
@@ -111,7 +111,7 @@ def test_missing_migrations_are_told_and_applied_before_the_bootstrap(commands, 
     monkeypatch.setattr(readying, "find_missing_migrations", lambda: ["users.0002_more"])
     said = []
     bring_up_to_date(may_migrate=True, say=said.append)
-    assert commands == ["migrate", "bootstrap"]
+    assert commands == ["migrate", "bootstrap", "load_models"]
     assert said == ["applying 1 migrations"]
 
 
@@ -154,6 +154,9 @@ def test_a_call_around_manage_py_is_refused():
         call_command("up")
 
 
+LET_GO = ("premises let go", "supervisor lets go")
+
+
 class TestUp:
     """The command itself, with everything around it recorded."""
 
@@ -166,7 +169,7 @@ class TestUp:
             show = shown.append
 
         class Plan:
-            host, port = "127.0.0.1", 8000
+            host, port, programs = "127.0.0.1", 8000, ("web",)
 
         class Premises:
             services = ()
@@ -177,33 +180,46 @@ class TestUp:
             remember = None
 
             @staticmethod
+            def let_go():
+                shown.append("premises let go")
+
+            @staticmethod
             def wait_for_services():
                 shown.append("services")
 
         class Supervisor:
-            def __init__(self, *, services, programs, output, remember):
-                shown.append(programs)
+            def __init__(self, *, services, output, remember):
+                pass
 
-            def run(self, *, probe, announce):
+            def run(self, programs, *, probe, announce):
+                programs()  # the children's way of letting go
                 shown.append(probe is not None)
                 announce()
 
+            def let_go(self):
+                shown.append("supervisor lets go")
+
         monkeypatch.setattr(Stage, "premises", Premises)
         monkeypatch.setattr(up, "Supervisor", Supervisor)
-        monkeypatch.setattr(up, "build_programs", lambda premises: "programs")
+        monkeypatch.setattr(up, "build_programs", lambda premises, let_go: let_go)
+        monkeypatch.setattr(up, "get_ready_to_fork", shown.append)
         monkeypatch.setattr(up, "wait_for_database", lambda: shown.append("database"))
         monkeypatch.setattr(up, "wait_for_redis", lambda: shown.append("redis"))
         monkeypatch.setattr(up, "bring_up_to_date", lambda **options: shown.append(options["may_migrate"]) or Access())
-        monkeypatch.setattr(up, "connections", type("Connections", (), {"close_all": lambda: shown.append("closed")}))
         return shown
 
     def test_it_goes_from_services_to_banner_in_order(self, shown):
         call_command("up")
-        assert shown[:-1] == ["services", "database", "redis", True, "closed", "programs", True]
+        assert shown[:-1] == ["services", "database", "redis", True, ("web",), *LET_GO, True]
         assert "Portico is running (started in" in shown[-1]
+
+    def test_a_wish_to_stop_that_came_meanwhile_is_heeded(self, shown, monkeypatch):
+        monkeypatch.setattr(Stage, "is_asked_to_stop", True)
+        call_command("up")
+        assert shown == ["services", "database", "redis", True]
 
     def test_without_web_it_neither_asks_for_health_nor_names_places(self, shown, monkeypatch):
         monkeypatch.setattr(Stage.premises, "listener", None)
         call_command("up", no_migrate=True)
-        assert shown[3:-1] == [False, "closed", "programs", False]
+        assert shown[3:-1] == [False, ("web",), *LET_GO, False]
         assert "running without web" in shown[-1]

@@ -11,6 +11,7 @@ import pytest
 
 from apps.core.supervisor import supervisor as supervising
 from apps.core.supervisor.child import Child
+from apps.core.supervisor.forking import ForkedProcess
 from apps.core.supervisor.health import HealthProbe
 from apps.core.supervisor.output import Output
 from apps.core.supervisor.supervisor import Supervisor
@@ -49,13 +50,12 @@ def run(log, *, programs, services=(), probe=None, announce=lambda: None):
     remembered = []
     supervisor = Supervisor(
         services=services,
-        programs=programs,
         output=Output(log, color=False),
         remember=lambda children: remembered.append([child.name for child in children if child.is_running]),
     )
     for service in services:
         service.start()
-    supervisor.run(probe=probe, announce=announce)
+    supervisor.run(programs, probe=probe, announce=announce)
     return remembered
 
 
@@ -81,6 +81,31 @@ def test_what_dies_is_started_again_and_told_of(tmp_path):
     assert log.lines[0] == "web      | born"
     assert log.lines[1] == "up       | web ended with code 3; starting it again in 0.02 s"
     assert log.lines[2] == "web      | born"
+
+
+def test_a_copy_of_the_supervisor_lets_go_of_what_is_not_its_own():
+    """Closed in the copy, open in the supervisor: it goes on and ends as ever."""
+    read, write = os.pipe()
+    holder = []
+
+    def spawn(output_fd):
+        pid = os.fork()
+        if pid == 0:
+            before = set(os.listdir("/proc/self/fd"))
+            os.close(output_fd)
+            holder[0].let_go()
+            after = set(os.listdir("/proc/self/fd"))
+            os.write(write, f"{len(before) - len(after)}\n".encode())
+            os._exit(0)
+        return ForkedProcess(pid)
+
+    log = Log(b"relay ended with code 0")
+    holder.append(Supervisor(services=(), output=Output(log, color=False), remember=lambda children: None))
+    holder[0].run([make_child("web", LAST), Child("relay", spawn)], probe=None, announce=lambda: None)
+    # the output of web, the pair that wakes, what the selector holds, and the copy's own end of its output
+    assert int(os.read(read, 16).split()[0]) == 5
+    os.close(read)
+    os.close(write)
 
 
 def test_a_service_is_revived_like_a_program(tmp_path):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connections
 
 from apps.core.supervisor.banner import Announcement
 from apps.core.supervisor.health import HealthProbe
 from apps.core.supervisor.launch import Stage
 from apps.core.supervisor.options import add_arguments
-from apps.core.supervisor.programs import build_programs
+from apps.core.supervisor.programs import build_programs, get_ready_to_fork
 from apps.core.supervisor.readying import bring_up_to_date, wait_for_database, wait_for_redis
 from apps.core.supervisor.supervisor import Supervisor
 
@@ -34,19 +34,22 @@ class Command(BaseCommand):
         premises = Stage.premises
         if premises is None:
             raise CommandError("Run it as `python manage.py up`: the services start before Django does.")
+        Path(settings.STATIC_ROOT).mkdir(exist_ok=True)
         self.check(include_deployment_checks=settings.SETTINGS_MODULE == PRODUCTION_SETTINGS)
         premises.wait_for_services()
         wait_for_database()
         wait_for_redis()
         access = bring_up_to_date(may_migrate=not options["no_migrate"], say=premises.output.say)
-        connections.close_all()
-        supervisor = Supervisor(
-            services=premises.services,
-            programs=build_programs(premises),
-            output=premises.output,
-            remember=premises.remember,
-        )
+        if Stage.is_asked_to_stop:
+            return
         plan = premises.plan
+        get_ready_to_fork(plan.programs)
+        supervisor = Supervisor(services=premises.services, output=premises.output, remember=premises.remember)
+
+        def let_go() -> None:
+            premises.let_go()
+            supervisor.let_go()
+
         probe = HealthProbe(plan.host, plan.port) if premises.listener else None
         announcement = Announcement(
             output=premises.output,
@@ -57,6 +60,6 @@ class Command(BaseCommand):
             begun=premises.begun,
         )
         try:
-            supervisor.run(probe=probe, announce=announcement.make)
+            supervisor.run(build_programs(premises, let_go), probe=probe, announce=announcement.make)
         finally:
             announcement.make_up_for()

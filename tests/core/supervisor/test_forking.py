@@ -1,0 +1,151 @@
+"""A program that is a copy of the supervisor: a process of its own in every respect."""
+
+import os
+import signal
+
+import pytest
+from django.core.management import CommandError
+
+from apps.core.supervisor import forking
+from apps.core.supervisor.forking import ForkedProcess, can_fork, fork_command, run_command
+
+
+def say(*words, to=1):
+    """Write to the descriptor itself: in a test `sys.stdout` is pytest's."""
+    os.write(to, f"{' '.join(map(str, words))}\n".encode())
+
+
+@pytest.fixture
+def fork(monkeypatch):
+    """Return a function that forks `run` and returns the process with a way to read what it says."""
+    processes, descriptors = [], []
+
+    def fork(run, let_go=lambda: None):
+        monkeypatch.setattr(forking, "run_command", run)
+        reading, writing = os.pipe()
+        descriptors.append(reading)
+        process = fork_command(["web"], title="portico: a test", output_fd=writing, let_go=let_go)
+        os.close(writing)
+        processes.append(process)
+        return process, os.fdopen(reading, closefd=False)
+
+    yield fork
+    for process in processes:
+        process.kill()
+        process.wait(5)
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def test_its_words_and_its_code_are_its_own(fork):
+    def run(arguments):
+        say("said", *arguments)
+        say("warned", to=2)
+        return 3
+
+    process, output = fork(run)
+    assert output.read() == "said web\nwarned\n"
+    assert process.wait(5) == 3
+    assert process.poll() == 3
+
+
+def test_it_lets_go_before_it_runs(fork):
+    order = []
+    _, output = fork(lambda arguments: say(*order) or 0, let_go=lambda: order.append("let go"))
+    assert output.read() == "let go\n"
+    assert order == []
+
+
+def test_it_leads_a_session_with_default_signals_and_silence_as_input(fork):
+    def run(arguments):
+        handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)]
+        say(os.getsid(0) == os.getpid(), handlers == [signal.SIG_DFL] * 3, repr(os.read(0, 1)))
+        say(signal.pthread_sigmask(signal.SIG_BLOCK, []) & set(forking.HANDLED_SIGNALS))
+        return 0
+
+    _, output = fork(run)
+    assert output.read() == "True True b''\nset()\n"
+
+
+def test_it_says_in_ps_what_it_is(fork):
+    def run(arguments):
+        with open("/proc/self/cmdline") as line:
+            say(line.read().rstrip("\0"))
+        return 0
+
+    _, output = fork(run)
+    assert output.read() == "portico: a test\n"
+
+
+def test_an_error_ends_it_with_code_1_without_unwinding_the_supervisor(fork):
+    def run(arguments):
+        raise RuntimeError("broken")
+
+    process, _ = fork(run)
+    assert process.wait(5) == 1
+
+
+def test_it_ends_by_signals(fork):
+    process, output = fork(lambda arguments: say("ready") or signal.pause())
+    assert output.readline() == "ready\n"
+    assert process.poll() is None
+    with pytest.raises(TimeoutError, match="still runs"):
+        process.wait(0)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(5) == -signal.SIGTERM
+    process.send_signal(signal.SIGTERM)  # it has ended: nobody is hit
+
+
+def test_a_signal_for_the_supervisor_is_not_lost_meanwhile(fork):
+    taken = []
+    previous = signal.signal(signal.SIGHUP, lambda number, frame: taken.append(number))
+    try:
+        process, _ = fork(lambda arguments: 0, let_go=lambda: None)
+        os.kill(os.getpid(), signal.SIGHUP)
+        process.wait(5)
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+    assert taken == [signal.SIGHUP]
+
+
+def test_copying_is_sound_only_with_a_single_thread(monkeypatch):
+    class Tasks:
+        def __init__(self, path):
+            pass
+
+        def iterdir(self):
+            return iter(threads)
+
+    monkeypatch.setattr(forking, "Path", Tasks)
+    monkeypatch.setattr(forking, "IS_LINUX", True)
+    threads = ["1"]
+    assert can_fork()
+    threads = ["1", "2"]
+    assert not can_fork()
+    monkeypatch.setattr(forking, "IS_LINUX", False)
+    assert not can_fork()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [
+        (None, 0),
+        (CommandError("refused", returncode=2), 2),
+        (KeyboardInterrupt(), 130),
+        (SystemExit(4), 4),
+        (SystemExit(), 0),
+        (SystemExit("words"), 1),
+    ],
+)
+def test_every_way_to_end_has_a_code(monkeypatch, outcome, code):
+    def call(*arguments):
+        if outcome is not None:
+            raise outcome
+
+    monkeypatch.setattr(forking, "call_command", call)
+    assert run_command(["web"]) == code
+
+
+def test_an_unknown_child_cannot_be_waited_for():
+    with pytest.raises(ChildProcessError):
+        ForkedProcess(os.getpid()).poll()
