@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
 
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
@@ -32,6 +33,8 @@ from apps.conversations.services.following import ONLY_THE_END, RunEvent, RunFol
 from apps.conversations.services.runs import Again, Chat, Repeat, repeat_of
 from apps.core.errors import AppError, InvalidInput
 
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
 WAIT_SECONDS = 3600.0
 CANCEL_SECONDS = 5.0
 EVENT_STREAM = "text/event-stream"
@@ -42,6 +45,12 @@ STREAMED = OpenApiResponse(
         "`run.interrupted`. Unnumbered: `conversation.updated`, `error`. Comments keep the connection open."
     ),
 )
+
+
+def keyed(method: Handler) -> Handler:
+    """Mark a handler that honours Idempotency-Key: its run remembers the key, so it needs no `@idempotent`."""
+    method.is_idempotent = True  # type: ignore[attr-defined]
+    return method
 
 
 def read_repeat(request: Request, asked: Chat | Again) -> Repeat:
@@ -86,6 +95,7 @@ class ChatView(AsyncView):
             ),
         ],
     )
+    @keyed
     async def post(self, request: Request) -> HttpResponseBase:
         asked, repeat = read_chat(request)
         run = await begin_answer(actor=self.actor, asked=asked, repeat=repeat)
@@ -114,6 +124,7 @@ class ChatStreamView(AsyncView):
         parameters=[IDEMPOTENCY_KEY],
         examples=[examples.sent(examples.CHAT), examples.answered(examples.STREAM, media_type=EVENT_STREAM)],
     )
+    @keyed
     async def post(self, request: Request) -> HttpResponseBase:
         asked, repeat = read_chat(request)
         run = await begin_answer(actor=self.actor, asked=asked, repeat=repeat)
@@ -189,6 +200,7 @@ class RegenerateView(AsyncView):
             ),
         ],
     )
+    @keyed
     async def post(self, request: Request, cid: str, mid: str) -> HttpResponseBase:
         checked = RegenerateInput(data=request.data)
         checked.is_valid(raise_exception=True)
@@ -201,8 +213,3 @@ class RegenerateView(AsyncView):
         opening = await in_database(describe_start, run, is_replay=True)
         found = {"run_id": run.public_id, "conversation": opening["conversation"], "message": opening["answer"]}
         return Response(found, status=202)
-
-
-# The run remembers the key, so these need no `@idempotent`; the mark says that they honour it.
-for _post in (ChatView.post, ChatStreamView.post, RegenerateView.post):
-    _post.is_idempotent = True  # type: ignore[attr-defined]

@@ -20,7 +20,7 @@ from apps.conversations.events import (
 from apps.conversations.models import TITLE_LENGTH, Conversation, Run
 from apps.conversations.selectors.outline import outline_of
 from apps.conversations.services.texts import check_text
-from apps.core.actor import Actor
+from apps.core.actor import Actor, system_actor
 from apps.core.errors import NotFound, PreconditionFailed
 from apps.events.services import publish
 
@@ -123,8 +123,8 @@ def restore_conversation(*, actor: Actor, conversation_id: UUID, is_anybodys: bo
 
     `is_anybodys` is for staff, whose permission the entrance has checked: it need not be their own.
     """
-    reachable = Conversation.objects.get_queryset() if is_anybodys else Conversation.objects.visible_to(actor)
-    conversation = reachable.locked().filter(id=conversation_id).first()
+    reader = system_actor() if is_anybodys else actor
+    conversation = Conversation.objects.visible_to(reader).locked().filter(id=conversation_id).first()
     if conversation is None:
         raise NotFound()
     if conversation.deleted_at is None:
