@@ -12,9 +12,9 @@ from unfold.forms import AdminPasswordChangeForm
 from unfold.forms import AuthenticationForm as UnfoldAuthenticationForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from apps.core.api.clients import client_ip
 from apps.core.context import current_actor
 from apps.core.errors import AppError
-from apps.users.api.clients import client_ip
 from apps.users.choices import SCOPES
 from apps.users.errors import CredentialsWrong
 from apps.users.models import Organization, User

@@ -10,8 +10,8 @@ from django.contrib.auth import get_user, logout
 from django.http import HttpRequest, HttpResponseBase
 
 from apps.core.actor import ANONYMOUS
+from apps.core.api.clients import client_ip, device_of
 from apps.core.context import set_actor
-from apps.users.api.clients import client_ip, device_of
 from apps.users.choices import RevocationReason, SessionKind
 from apps.users.errors import TokenInvalid
 from apps.users.models import User, UserSession

@@ -118,9 +118,9 @@ class UserAdmin(ServiceAdmin, DjangoUserAdmin):  # type: ignore[misc]
         ("Powers", {"fields": POWERS}),
         ("State", {"fields": ("is_active", "email_verified_at", "last_login", "created_at", "updated_at")}),
     )
-    add_fieldsets: ClassVar[Any] = ((None, {"fields": ("email", "name", "password1", "password2")}),)
-    inlines: Any = (UserMemberships, UserKeys, UserSessions)  # type: ignore[misc]
-    actions: ClassVar[Any] = ("suspend", "activate")
+    add_fieldsets: Any = ((None, {"fields": ("email", "name", "password1", "password2")}),)
+    inlines: ClassVar[Any] = (UserMemberships, UserKeys, UserSessions)
+    actions: Any = ("suspend", "activate")
     actions_detail: ClassVar[Any] = ("issue_key",)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -162,9 +162,8 @@ class UserAdmin(ServiceAdmin, DjangoUserAdmin):  # type: ignore[misc]
     @admin.action(description="Suspend: sessions, keys and tokens stop at once", permissions=["change"])
     def suspend(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         """Suspend everybody chosen but oneself."""
-        people = [
-            person for person in queryset.exclude(id=request.user.pk) if self.has_change_permission(request, person)
-        ]
+        others = [person for person in queryset if person.pk != request.user.pk]
+        people = [person for person in others if self.has_change_permission(request, person)]
         for person in people:
             suspend_user(user=person, actor=staff_actor(request))
         messages.success(request, f"{len(people)} people are suspended.")

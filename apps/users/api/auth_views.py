@@ -9,10 +9,10 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from apps.core.api.clients import client_ip, device_of
 from apps.core.api.views import View
 from apps.core.errors import InvalidInput
 from apps.users.api import examples
-from apps.users.api.clients import client_ip, device_of
 from apps.users.api.serializers import (
     AcceptedOutput,
     ForgotPasswordInput,

@@ -10,9 +10,9 @@ from rest_framework import authentication
 from rest_framework.request import Request
 
 from apps.core.actor import Actor
+from apps.core.api.clients import client_ip
 from apps.core.context import set_actor
 from apps.core.errors import NotAuthenticated
-from apps.users.api.clients import client_ip
 from apps.users.choices import CredentialKind
 from apps.users.errors import CsrfRefused
 from apps.users.models import ApiKey, Organization, UserSession

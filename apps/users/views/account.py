@@ -11,8 +11,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views import View
 
+from apps.core.api.clients import client_ip
 from apps.core.errors import AppError, InvalidInput
-from apps.users.api.clients import client_ip
 from apps.users.choices import RevocationReason
 from apps.users.errors import CredentialsWrong, PasswordWeak
 from apps.users.forms import PasswordForm, ProfileForm

@@ -12,8 +12,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.generic import FormView
 
+from apps.core.api.clients import client_ip
 from apps.core.errors import AppError
-from apps.users.api.clients import client_ip
 from apps.users.choices import LinkPurpose
 from apps.users.errors import PasswordWeak
 from apps.users.forms import (
