@@ -143,14 +143,14 @@ export class ChatApp extends Element {
   }
 
   #renderHeader(app) {
-    const title = app.thread.conversation?.title || (app.thread.isEmpty ? "New chat" : "");
+    const title = app.thread.conversation?.title || (app.thread.id ? "Chat" : "New chat");
     return html`
       <header class="chat-head">
         ${this.isSidebarOpen && !this.isPhone
           ? nothing
           : html`<button class="button icon quiet sidebar-open" type="button" title="Show conversations" aria-label="Show conversations"
               aria-expanded="false" @click=${() => this.#toggleSidebar(true)}>${icons.menu}</button>`}
-        <h2 class="chat-title">${title}</h2>
+        <h1 class="chat-title">${title}</h1>
         ${this.isSidebarOpen && !this.isPhone
           ? nothing
           : html`<button class="button icon quiet" type="button" title="New chat" aria-label="New chat" @click=${() => this.#startNew()}>${icons.compose}</button>`}

@@ -79,7 +79,7 @@ export class MessageView extends Element {
     const { message, isRunning } = this;
     return html`
       <article class="message answer ${isRunning ? "running" : ""}" aria-label="Answer" aria-busy=${isRunning ? "true" : "false"}>
-        <h3 class="message-author" title=${fullTime(message.created_at)}>${this.author || "Answer"}</h3>
+        <h2 class="message-author" title=${fullTime(message.created_at)}>${this.author || "Answer"}</h2>
         <markdown-body class="prose" .text=${message.content}></markdown-body>
         ${isRunning && !message.content ? html`<p class="thinking"><span></span><span></span><span></span><b class="sr-only">Waiting for the answer</b></p>` : nothing}
         ${isRunning && !this.isLive ? html`<p class="small faint" role="status">Connection lost, reconnecting…</p>` : nothing}

@@ -26,7 +26,7 @@ export class WelcomeView extends Element {
           <path d="M36 54v46M48 54v46M80 54v46M92 54v46M148 54v46M160 54v46M192 54v46M204 54v46"/>
           <path d="M28 100h184v7H28zM16 107h208v7H16z"/>
         </svg>
-        <h1>${userName ? `Welcome, ${userName}` : "Welcome"}</h1>
+        <h2>${userName ? `Welcome, ${userName}` : "Welcome"}</h2>
         <p class="lead">Ask anything, or begin with one of these.</p>
         <ul class="starters">
           ${STARTERS.map(
