@@ -18,7 +18,7 @@ from unfold.decorators import display
 from apps.audit.choices import Operation, Source
 from apps.audit.models import TrailEntry
 from apps.audit.querysets import TrailQuerySet
-from apps.audit.selectors import describe_actor, list_differences, model_of, public_object_id
+from apps.audit.selectors import describe_actor, list_differences, model_of, public_actor, public_object_id
 from apps.core.admin import ReadOnlyModelAdmin, link_text, link_to
 from apps.core.errors import InvalidInput
 from apps.users.models import Organization, User
@@ -104,7 +104,7 @@ class TrailEntryAdmin(ReadOnlyModelAdmin):
     """Who did what, newest first."""
 
     list_display: ClassVar[Any] = (
-        "occurred_at", "type", "shown_object", "shown_actor", "shown_organization", "shown_request", "shown_source",
+        "shown_time", "type", "shown_object", "shown_actor", "shown_organization", "shown_request", "shown_source",
     )  # fmt: skip
     list_filter: ClassVar[Any] = (
         ("source", ChoicesDropdownFilter), ActionFilter, TypeFilter, ObjectFilter, ActorFilter, RequestFilter,
@@ -113,14 +113,14 @@ class TrailEntryAdmin(ReadOnlyModelAdmin):
     search_fields: ClassVar[Any] = ("type",)
     search_help_text = "Words in the type, ids, request, actor, before, after or payload"
     ordering: ClassVar[Any] = ("-occurred_at", "-id")
-    sortable_by: ClassVar[Any] = ("occurred_at",)
+    sortable_by: ClassVar[Any] = ("shown_time",)
     fieldsets: ClassVar[Any] = (
-        (None, {"fields": ("occurred_at", "type", "shown_source", "shown_object", "shown_organization")}),
+        (None, {"fields": ("shown_time", "type", "shown_source", "shown_object", "shown_organization")}),
         ("Who", {"fields": ("shown_actor", "shown_actor_ids", "shown_request", "application", "db_user")}),
         ("What", {"fields": ("shown_differences",)}),
     )
     readonly_fields: ClassVar[Any] = (
-        "shown_object", "shown_actor", "shown_organization", "shown_request", "shown_source", "shown_actor_ids",
+        "shown_time", "shown_object", "shown_actor", "shown_organization", "shown_request", "shown_source", "shown_actor_ids",
         "shown_differences",
     )  # fmt: skip
 
@@ -145,6 +145,11 @@ class TrailEntryAdmin(ReadOnlyModelAdmin):
         """Find the words wherever they are."""
         return (queryset.search(search_term) if search_term else queryset), False
 
+    @display(description="Time", ordering="occurred_at")
+    def shown_time(self, entry: TrailEntry) -> str:
+        """Return when it happened, to the millisecond."""
+        return f"{entry.occurred_at:%Y-%m-%d %H:%M:%S}.{entry.occurred_at.microsecond // 1000:03}"
+
     @display(description="Source", label={"Row change": "info", "Domain event": "success"})
     def shown_source(self, entry: TrailEntry) -> str:
         """Return where the entry comes from."""
@@ -165,7 +170,7 @@ class TrailEntryAdmin(ReadOnlyModelAdmin):
     @display(description="Identifiers")
     def shown_actor_ids(self, entry: TrailEntry) -> SafeString:
         """Return everything that is known of the actor."""
-        return SafeString(render_to_string("audit/actor.html", {"actor": entry.actor}))
+        return SafeString(render_to_string("audit/actor.html", {"actor": public_actor(entry.actor)}))
 
     @display(description="Organization")
     def shown_organization(self, entry: Any) -> str:

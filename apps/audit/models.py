@@ -73,8 +73,8 @@ class TrailEntry(models.Model):
     class Meta:
         managed = False
         db_table = "audit_trail"
-        verbose_name = "trail entry"
-        verbose_name_plural = "audit trail"
+        verbose_name = "audit trail entry"
+        verbose_name_plural = "audit trail entries"
         default_permissions = ("view",)
 
     def __str__(self) -> str:

@@ -107,8 +107,13 @@ def _prefix_of_column(name: str, model: type[models.Model] | None) -> str:
 
 
 def _prefix_of_name(name: str) -> str:
-    stem = "user" if name == "impersonator_id" else name.removesuffix("_id")
-    return prefixes_by_name().get(stem.replace("_", ""), "")
+    """Return the prefix of the model that is called so, or of the only one whose name ends so (`session`)."""
+    stem = "user" if name == "impersonator_id" else name.removesuffix("_id").replace("_", "")
+    prefixes = prefixes_by_name()
+    if stem in prefixes:
+        return prefixes[stem]
+    longer = [prefix for model, prefix in prefixes.items() if model.endswith(stem)]
+    return longer[0] if stem and len(longer) == 1 else ""
 
 
 def _public(value: Any, prefix: str) -> Any:

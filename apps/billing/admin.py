@@ -24,7 +24,7 @@ from apps.billing.services.prices import announce_price
 from apps.core.admin import ReadOnlyModelAdmin, link_text, link_to
 from apps.core.errors import InvalidInput
 from apps.core.ids import decode_id
-from apps.core.money import from_micros
+from apps.core.money import DEFAULT_CURRENCY, from_micros
 from apps.users.models import ApiKey, Organization, User
 
 MOST_EXPORTED = 100_000
@@ -42,9 +42,12 @@ STATUS_COLOURS = {
 }
 
 
-def show_money(micros: int | None, currency: str = "USD") -> str:
-    """Return an amount with all its six places."""
-    return "–" if micros is None else f"{from_micros(micros):,f} {currency}"
+def show_money(micros: int, currency: str = DEFAULT_CURRENCY) -> str:
+    """Return an amount exactly, with two places or as many as it needs."""
+    whole, _, places = f"{abs(from_micros(micros)):,f}".partition(".")
+    sign = "−" if micros < 0 else ""
+    amount = f"{whole}.{places.rstrip('0').ljust(2, '0')}"
+    return f"{sign}${amount}" if currency == DEFAULT_CURRENCY else f"{sign}{amount} {currency}"
 
 
 def with_organization_name(rows: QuerySet[Any]) -> QuerySet[Any]:
@@ -137,8 +140,8 @@ class UsageRecordAdmin(ReadOnlyModelAdmin):
     """Every call, newest first."""
 
     list_display: ClassVar[Any] = (
-        "shown_id", "created_at", "shown_organization", "shown_user", "model", "provider", "shown_status",
-        "prompt_tokens", "completion_tokens", "shown_cost", "latency_ms", "is_estimated",
+        "shown_id", "shown_time", "shown_organization", "shown_user", "shown_model", "shown_status", "shown_tokens",
+        "shown_cost", "shown_latency",
     )  # fmt: skip
     list_filter: ClassVar[Any] = (
         ModelFilter, ("status", ChoicesDropdownFilter), OrganizationFilter, ("created_at", RangeDateTimeFilter),
@@ -146,10 +149,10 @@ class UsageRecordAdmin(ReadOnlyModelAdmin):
     search_fields: ClassVar[Any] = ("id",)
     search_help_text = "Request id (req_…), or the id of a key, user or organization"
     ordering: ClassVar[Any] = ("-created_at", "-id")
-    sortable_by: ClassVar[Any] = ("created_at",)
+    sortable_by: ClassVar[Any] = ("shown_time",)
     actions: ClassVar[Any] = ("export_csv",)
     fieldsets: ClassVar[Any] = (
-        (None, {"fields": ("shown_id", "created_at", "recorded_at", "shown_status", "http_status", "error_code")}),
+        (None, {"fields": ("shown_id", "shown_time", "recorded_at", "shown_status", "http_status", "error_code")}),
         ("Who", {"fields": ("shown_organization", "shown_user", "shown_key", "end_user")}),
         ("What", {"fields": ("model", "provider", "upstream_model", "endpoint", "upstream_request_id", "is_stream")}),
         (
@@ -164,7 +167,7 @@ class UsageRecordAdmin(ReadOnlyModelAdmin):
         ("Time", {"fields": ("latency_ms", "first_token_ms", "attempts")}),
     )  # fmt: skip
     readonly_fields: ClassVar[Any] = (
-        "shown_id", "shown_status", "shown_organization", "shown_user", "shown_key", "shown_cost", "shown_transaction",
+        "shown_id", "shown_time", "shown_status", "shown_organization", "shown_user", "shown_key", "shown_cost", "shown_transaction",
     )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[UsageRecord]:
@@ -207,6 +210,26 @@ class UsageRecordAdmin(ReadOnlyModelAdmin):
     def shown_id(self, record: UsageRecord) -> str:
         """Return the id that the caller saw."""
         return record.public_id
+
+    @display(description="Time", ordering="created_at")
+    def shown_time(self, record: UsageRecord) -> str:
+        """Return when the call was forwarded, to the second."""
+        return f"{record.created_at:%Y-%m-%d %H:%M:%S}"
+
+    @display(description="Model")
+    def shown_model(self, record: UsageRecord) -> str:
+        """Return the model and who served it."""
+        return f"{record.model} ({record.provider})"
+
+    @display(description="Tokens")
+    def shown_tokens(self, record: UsageRecord) -> str:
+        """Return prompt and completion tokens; estimates are marked."""
+        return f"{'≈ ' if record.is_estimated else ''}{record.prompt_tokens:,} + {record.completion_tokens:,}"
+
+    @display(description="Latency")
+    def shown_latency(self, record: UsageRecord) -> str:
+        """Return how long the call took."""
+        return f"{record.latency_ms:,} ms"
 
     @display(description="Status", label=STATUS_COLOURS)
     def shown_status(self, record: UsageRecord) -> str:

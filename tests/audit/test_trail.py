@@ -55,6 +55,7 @@ def test_objects_carry_their_public_id_where_they_have_one() -> None:
     assert public_object_id(entry(object_type="a_table_that_is_gone")) == str(KEY)
     assert public_object_id(entry(object_id="")) == ""
     assert public_object_id(entry(source="event", object_type="api_key")) == encode_id("key", KEY)
+    assert public_object_id(entry(source="event", object_type="session")) == encode_id("sess", KEY)
     assert public_object_id(entry(source="event", object_type="lamp")) == encode_id("lamp", KEY)
 
 

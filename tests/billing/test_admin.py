@@ -35,7 +35,9 @@ def record(member: Membership) -> UsageRecord:
     record_usage(
         [
             make_entry(organization_id=member.organization_id, user_id=member.user_id, api_key_id=key.id),
-            make_entry(model="another", provider="anthropic", status="error", user_id=None, api_key_id=None),
+            make_entry(
+                model="another", provider="anthropic", status="error", user_id=None, api_key_id=None, is_estimated=True
+            ),
         ]
     )
     return UsageRecord.objects.get(organization_id=member.organization_id)
@@ -71,7 +73,7 @@ def test_a_call_is_shown_with_whom_it_belongs_to_and_its_debit(
         member.organization.name,
         member.user.email,
         "the key",
-        "0.000027 USD",
+        "$0.000027",
         "gpt-4o-mini",
     ):
         assert text in shown
@@ -112,7 +114,7 @@ def test_what_is_no_id_finds_nothing_and_says_so(staff: Client, record: UsageRec
 )
 def test_calls_are_filtered(staff: Client, record: UsageRecord, query: dict[str, str], own: bool, other: bool) -> None:
     rows = page(staff, "billing_usagerecord_changelist", **query).rpartition("</thead>")[2]
-    assert (record.public_id in rows, "anthropic" in rows) == (own, other)
+    assert (record.public_id in rows, "another (anthropic)" in rows, "≈ 100 + 20" in rows) == (own, other, other)
 
 
 def test_calls_are_filtered_by_the_id_of_an_organization(
@@ -149,12 +151,25 @@ def test_the_books_link_accounts_postings_and_calls(staff: Client, record: Usage
     for account in (usage, revenue):
         assert reverse("admin:billing_ledgeraccount_change", args=[account.pk]) in booked
     assert reverse("admin:billing_usagerecord_change", args=[record.pk]) in booked
-    assert "-0.000027 USD" in booked
+    assert "−$0.000027" in booked
     shown = page(staff, "billing_ledgeraccount_change", usage.pk)
     assert f"{reverse('admin:billing_posting_changelist')}?account__id__exact={usage.pk}" in shown
     assert "Platform" in page(staff, "billing_ledgeraccount_change", revenue.pk)
     postings = page(staff, "billing_posting_changelist", account__id__exact=usage.pk).rpartition("</thead>")[2]
-    assert (postings.count("Show the transaction"), "-0.000027" in postings) == (1, False)
+    assert (postings.count("Show the transaction"), "−$0.000027" in postings) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("micros", "currency", "shown"),
+    [
+        (27, "USD", "$0.000027"),
+        (10_000_000, "USD", "$10.00"),
+        (-1_234_567_500_000, "USD", "−$1,234,567.50"),
+        (0, "EUR", "0.00 EUR"),
+    ],
+)
+def test_amounts_are_exact_and_short(micros: int, currency: str, shown: str) -> None:
+    assert pages.show_money(micros, currency) == shown
 
 
 def test_a_price_is_changed_and_announced(staff: Client) -> None:
