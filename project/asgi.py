@@ -14,6 +14,7 @@ django_application = get_asgi_application()
 # Everything below reads models, so it comes after Django's start.
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 
+from apps.conversations.services.answering import leave_desk  # noqa: E402
 from apps.conversations.urls import websocket_urlpatterns  # noqa: E402
 from apps.gateway.edge import GatewayApplication  # noqa: E402
 from apps.users.sockets import SocketActorMiddleware  # noqa: E402
@@ -24,9 +25,23 @@ _routes = ProtocolTypeRouter(
 )
 
 
+def _leaving(receive: Any) -> Any:
+    """Have running answers say their last words before the gateway, which they speak through, closes."""
+
+    async def receive_and_leave() -> Any:
+        message = await receive()
+        if message["type"] == "lifespan.shutdown":
+            await leave_desk()
+        return message
+
+    return receive_and_leave
+
+
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Route one connection: lifespan and the machine paths to the gateway, everything else to Django and Channels."""
-    if scope["type"] == "lifespan" or (scope["type"] == "http" and gateway.serves(scope["path"])):
+    if scope["type"] == "lifespan":
+        await gateway(scope, _leaving(receive), send)
+    elif scope["type"] == "http" and gateway.serves(scope["path"]):
         await gateway(scope, receive, send)
     else:
         await _routes(scope, receive, send)

@@ -198,11 +198,18 @@ async def test_a_task_that_died_is_found_by_the_keeper(
 async def test_a_process_that_is_stopped_says_so_at_once(person: Actor, gateway: FakeGateway) -> None:
     gateway.script = ["So far", asyncio.Event()]
     run = await begin(person)
-    desk = current_desk()
-    await until(lambda: desk.runs[run.id].deltas)
-    for task in list(desk._tasks):
-        task.cancel()
-    await asyncio.gather(*desk._tasks, return_exceptions=True)
+    await until(lambda: current_desk().runs[run.id].deltas)
+    await answering.leave_desk()
+    assert gateway.calls[0].has_ended
+    assert await in_database(stored) == ("interrupted", "So far")
+
+
+async def test_a_call_that_somebody_else_stopped_is_not_complete(person: Actor, gateway: FakeGateway) -> None:
+    gateway.script = ["So far", asyncio.Event()]
+    run = await begin(person)
+    await until(lambda: current_desk().runs[run.id].deltas)
+    await gateway.calls[0].cancel()
+    assert (await read_to_end(run))[-1].name == "run.interrupted"
     assert await in_database(stored) == ("interrupted", "So far")
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from apps.conversations.services import answering
 from apps.core.ids import encode_id
+from apps.gateway.choices import CallStatus
 from apps.gateway.providers.base import Chunk, Usage
 
 Step = str | Exception | asyncio.Event
@@ -27,6 +28,7 @@ class FakeCall:
         self.usage: Usage | None = None
         self.cost_micros: int | None = None
         self.is_estimated = False
+        self.status: CallStatus | None = None
         self.is_cancelled = False
         self.has_ended = False
         self._script = script
@@ -48,6 +50,7 @@ class FakeCall:
                 await asyncio.sleep(0)
         finally:
             self.has_ended = True
+            self.status = CallStatus.CANCELLED if self.is_cancelled else CallStatus.OK
             self.usage = Usage(prompt_tokens=7, completion_tokens=self._words)
             self.cost_micros = 123
 

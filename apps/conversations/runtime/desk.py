@@ -91,6 +91,13 @@ class Desk:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    async def close(self) -> None:
+        """Cancel everything that runs here and wait for its last words."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     def ensure(self, name: str, start: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Keep one task of this name going."""
         task = self.services.get(name)

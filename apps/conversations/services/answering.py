@@ -33,6 +33,7 @@ from apps.core.actor import Actor
 from apps.core.context import bound
 from apps.core.errors import AppError
 from apps.core.ids import encode_id, uuid7
+from apps.gateway.choices import CallStatus
 from apps.gateway.services import RunningCall, open_chat
 
 logger = structlog.get_logger(__name__)
@@ -96,6 +97,11 @@ async def cancel_answer(*, actor: Actor, run_id: Any) -> Run:
     if run.is_active and not desk.cancel(run.id):
         announce(desk, CANCEL, {run.id})
     return run
+
+
+async def leave_desk() -> None:
+    """End what this process answers, with what came, because the process ends."""
+    await current_desk().close()
 
 
 async def _answer(desk: Desk, run: LocalRun) -> None:
@@ -170,7 +176,8 @@ async def _produce(desk: Desk, run: LocalRun) -> Ending:
     finally:
         stopped.cancel()
         flow.cancel()
-    status, error = _judge(run, None if was_stopped else results[0])
+        await asyncio.gather(flow, stopped, return_exceptions=True)
+    status, error = _judge(run, pump.call, None if was_stopped else results[0])
     usage = pump.call.usage if pump.call is not None else None
     return Ending(
         status=status,
@@ -183,11 +190,13 @@ async def _produce(desk: Desk, run: LocalRun) -> Ending:
     )
 
 
-def _judge(run: LocalRun, failure: BaseException | None) -> tuple[RunStatus, AppError | None]:
+def _judge(run: LocalRun, call: RunningCall | None, failure: BaseException | None) -> tuple[RunStatus, AppError | None]:
     if run.cancelled.is_set():
         return RunStatus.CANCELLED, None
     if failure is None:
-        return RunStatus.COMPLETE, None
+        # A call that somebody else stopped ends early and without an error.
+        was_cut = call is not None and call.status == CallStatus.CANCELLED
+        return (RunStatus.INTERRUPTED if was_cut else RunStatus.COMPLETE), None
     if isinstance(failure, AppError):
         return RunStatus.FAILED, failure
     logger.error("answer_broken", run=encode_id(Run.ID_PREFIX, run.id), exc_info=failure)
