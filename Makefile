@@ -1,14 +1,14 @@
-# Ten verbs. `make check` and `make test` are exactly what continuous integration runs.
+# Eleven verbs. `make check` and `make test` are exactly what continuous integration runs.
 # Kept to what GNU make 3.81 (macOS) and POSIX sh understand.
 
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
 UV     := $(VENV)/uv/bin/uv
 UV_PIN := uv==0.13.8
-SOURCES := apps project tests bench manage.py
+SOURCES := apps project tests bench docs manage.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench chaos format lock docs-images clean
+.PHONY: help run test check bench chaos format lock docs docs-images clean
 
 help: ## show these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -24,14 +24,16 @@ test: $(VENV)/.local-installed ## run the tests in parallel; nothing needs to be
 	$(PYTHON) -m coverage report --fail-under=100 \
 		--include='apps/core/*,apps/*/services.py,apps/*/services/*,apps/*/selectors.py,apps/*/querysets.py'
 
-check: $(VENV)/.local-installed ## lint, types, import laws, dependencies, migrations
+check: $(VENV)/.local-installed ## lint, types, import laws, dependencies, migrations, documents
 	$(VENV)/bin/ruff check $(SOURCES)
 	$(VENV)/bin/ruff format --check $(SOURCES)
 	$(VENV)/bin/mypy apps project manage.py
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/deptry .
-	DJANGO_SETTINGS_MODULE=project.settings.test $(PYTHON) manage.py check
+	$(PYTHON) -m tests.architecture.check_deploy
 	DJANGO_SETTINGS_MODULE=project.settings.test $(PYTHON) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
+	$(PYTHON) -m tests.architecture.lint_migrations
+	$(PYTHON) -m docs.generate --check
 
 bench: $(VENV)/.local-installed ## measure the gateway and the lists; results go to bench/results/
 	$(PYTHON) -m bench
@@ -48,6 +50,9 @@ lock: $(VENV)/.local-installed ## compile requirements/*.in into hashed locks
 		$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 			requirements/$$name.in --output-file requirements/$$name.txt || exit 1; \
 	done
+
+docs: $(VENV)/.local-installed ## write the documents that the code dictates: settings, errors, permissions, OpenAPI
+	$(PYTHON) -m docs.generate
 
 docs-images: $(VENV)/.local-installed ## take the screenshots of the guides from a running Portico: URL=… EMAIL=… PASSWORD=…
 	$(PYTHON) docs/make_images.py "$(URL)" "$(EMAIL)" "$(PASSWORD)"

@@ -13,6 +13,7 @@ import pytest
 
 from tests.architecture import laws
 from tests.architecture.laws import LAWS, ROOT, Source
+from tests.architecture.lint_migrations import LEFT_OUT, lint
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
@@ -98,3 +99,17 @@ def test_import_contracts_catch_a_planted_violation(street: Path, module: str, t
     assert result.returncode == 1
     broken = re.findall(r"^(.*?) (KEPT|BROKEN)$", result.stdout.replace(" \n", " "), flags=re.MULTILINE)
     assert [name for name, verdict in broken if verdict == "BROKEN" and name.startswith(contract)] != []
+
+
+@pytest.mark.parametrize(
+    ("sql", "code"),
+    [
+        ("ALTER TABLE lamp ADD COLUMN watts integer NOT NULL;", 1),
+        ("CREATE INDEX lamp_watts ON lamp (watts);", 1),
+        ("ALTER TABLE lamp ADD COLUMN watts integer;", 0),
+    ],
+)
+def test_a_migration_that_would_block_the_old_code_is_caught(tmp_path: Path, sql: str, code: int) -> None:
+    path = tmp_path / "lamp.0002_watts.sql"
+    path.write_text(sql)
+    assert lint([path], left_out=set(LEFT_OUT)) == code
