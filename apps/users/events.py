@@ -232,3 +232,15 @@ class OAuthClientChanged(DomainEvent):
     unheard_because = FOR_THE_TRAIL
 
     fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsentTakenBack(DomainEvent):
+    """A person ended what a client may do for them."""
+
+    type = "oauth_client.consent_taken_back"
+    aggregate_type = "oauth_client"
+    example: ClassVar = {"user_id": EXAMPLE_ID}
+    unheard_because = FOR_THE_TRAIL
+
+    user_id: UUID

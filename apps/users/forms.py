@@ -44,6 +44,14 @@ def email_field() -> forms.EmailField:
     )
 
 
+class PageForm(forms.Form):
+    """A form of our pages: labels without colons."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.label_suffix = ""
+
+
 class ThrottledLogin(AuthenticationForm):
     """Checks the password where the API checks it too, so that all channels share one count of attempts."""
 
@@ -70,12 +78,16 @@ class LoginForm(ThrottledLogin):
     username = email_field()
     password = password_field("Password", autocomplete="current-password")
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.label_suffix = ""
+
 
 class ThrottledAuthenticationForm(ThrottledLogin, UnfoldAuthenticationForm):
     """The admin's login form (`UNFOLD["LOGIN"]["form"]`): staff only, under the same limits."""
 
 
-class RegisterForm(forms.Form):
+class RegisterForm(PageForm):
     email = email_field()
     name = forms.CharField(
         max_length=200, required=False, label="Name (optional)", widget=forms.TextInput(attrs={"autocomplete": "name"})
@@ -85,22 +97,22 @@ class RegisterForm(forms.Form):
     )
 
 
-class ForgotPasswordForm(forms.Form):
+class ForgotPasswordForm(PageForm):
     email = email_field()
 
 
-class ResetPasswordForm(forms.Form):
+class ResetPasswordForm(PageForm):
     token = forms.CharField(widget=forms.HiddenInput, max_length=256)
     password = password_field(
         "New password", autocomplete="new-password", help_text="12 characters or more; a few words make a good one."
     )
 
 
-class VerifyEmailForm(forms.Form):
+class VerifyEmailForm(PageForm):
     token = forms.CharField(widget=forms.HiddenInput, max_length=256)
 
 
-class ProfileForm(forms.Form):
+class ProfileForm(PageForm):
     name = forms.CharField(max_length=200, required=False, widget=forms.TextInput(attrs={"autocomplete": "name"}))
     default_organization = forms.ModelChoiceField(
         label="Organization you work in", queryset=Organization.objects.none(), empty_label=None
@@ -113,14 +125,14 @@ class ProfileForm(forms.Form):
         field.queryset = Organization.objects.active().filter(memberships__user=user).order_by("name", "id")
 
 
-class PasswordForm(forms.Form):
+class PasswordForm(PageForm):
     current_password = password_field("Present password", autocomplete="current-password")
     new_password = password_field(
         "New password", autocomplete="new-password", help_text="All your other sessions will be logged out."
     )
 
 
-class ApiKeyForm(forms.Form):
+class ApiKeyForm(PageForm):
     name = forms.CharField(max_length=120, help_text="What it is for, so that you know it again.")
     scopes = forms.MultipleChoiceField(
         label="What it may do",

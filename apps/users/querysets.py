@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Self
+from uuid import UUID
 
 from django.contrib.auth.models import UserManager as DjangoUserManager
 from django.db import models
@@ -131,6 +132,13 @@ class OAuthClientQuerySet(models.QuerySet[Any]):
         if actor.kind == ActorKind.SYSTEM:
             return self.all()
         return self.filter(organization_id=actor.organization_id) if actor.organization_id else self.none()
+
+    def acting_for(self, user_id: UUID | None) -> Self:
+        """Keep the clients that hold tokens of this person."""
+        return self.filter(
+            Q(accesstoken__user_id=user_id, accesstoken__expires__gt=Now())
+            | Q(refreshtoken__user_id=user_id, refreshtoken__revoked__isnull=True)
+        ).distinct()
 
 
 class OAuthClientManager(models.Manager.from_queryset(OAuthClientQuerySet)):  # type: ignore[misc]

@@ -14,6 +14,7 @@ urlpatterns = [
     path("account/profile", account.ProfileChange.as_view(), name="account_profile"),
     path("account/password", account.PasswordChange.as_view(), name="account_password"),
     path("account/sessions/<str:session_id>/end", account.SessionEnd.as_view(), name="account_session_end"),
+    path("account/clients/<str:client_id>/end", account.ClientEnd.as_view(), name="account_client_end"),
     path("keys", keys.KeysPage.as_view(), name="api_keys"),
     path("keys/<str:key_id>/rotate", keys.KeyRotation.as_view(), name="api_key_rotate"),
     path("keys/<str:key_id>/revoke", keys.KeyRevocation.as_view(), name="api_key_revoke"),

@@ -14,8 +14,9 @@ from apps.users.selectors import find_key
 from apps.users.services.accounts import suspend_user
 from apps.users.services.mailing import send_link
 from apps.users.services.sessions import hash_token
-from tests.factories.users import PASSWORD, ApiKeyFactory, MembershipFactory, UserFactory
+from tests.factories.users import PASSWORD, ApiKeyFactory, MembershipFactory, OAuthClientFactory, UserFactory
 from tests.users.client import Browser, bearer, log_in
+from tests.users.oauth_flow import Flow
 
 pytestmark = pytest.mark.django_db
 
@@ -153,6 +154,34 @@ class TestSessions:
 
 
 class TestAccount:
+    def test_a_consent_is_taken_back(self, logged_in: Client, person: User) -> None:
+        flow = Flow(*OAuthClientFactory.with_secret(name="Summaries"), logged_in)
+        tokens = flow.exchange(flow.code()).json()
+        assert "Summaries" in logged_in.get("/account").content.decode()
+        path = f"/account/clients/{flow.client.public_id}/end"
+        stranger = Client()
+        stranger.force_login(UserFactory())
+        assert stranger.post(path).status_code == 404
+
+        assert logged_in.post(path).status_code == 302
+
+        assert Client().get("/api/v3/users/me", headers=bearer(tokens["access_token"])).status_code == 401
+        assert flow.refresh(tokens["refresh_token"]).status_code == 400
+        assert "Summaries" not in logged_in.get("/account").content.decode().split("messages")[-1].split("<main")[-1]
+
+    @pytest.mark.parametrize(
+        ("agent", "name"),
+        [
+            ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36", "Chrome on Linux"),
+            ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Safari/604.1", "Safari on iPhone"),
+            ("Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36 Edg/140.0", "Edge on Windows"),
+            ("python-httpx/0.28 extra", "python-httpx/0.28"),
+            ("", "Unknown device"),
+        ],
+    )
+    def test_devices_have_short_names(self, agent: str, name: str) -> None:
+        assert UserSession(device=agent).device_name == name
+
     def test_the_profile_is_saved(self, browser: Browser, person: User) -> None:
         browser.log_in(person.email)
         elsewhere = MembershipFactory(user=person).organization

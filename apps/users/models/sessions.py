@@ -12,6 +12,17 @@ from apps.users.choices import LinkPurpose, RevocationReason, SessionKind
 from apps.users.models.people import User
 from apps.users.querysets import MailedLinkQuerySet, UserSessionQuerySet
 
+# In order: the later ones are part of what the earlier ones say.
+BROWSERS = [("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari")]
+SYSTEMS = [
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS", "macOS"),
+    ("Linux", "Linux"),
+]
+
 
 class UserSession(Entity):
     """One logged-in device: a browser, or a program with a family of refresh tokens.
@@ -45,6 +56,15 @@ class UserSession(Entity):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} session {self.public_id}"
+
+    @property
+    def device_name(self) -> str:
+        """Return a short name of the device, as far as its User-Agent lets one guess."""
+        browser = next((name for mark, name in BROWSERS if mark in self.device), "")
+        system = next((name for mark, name in SYSTEMS if mark in self.device), "")
+        if browser and system:
+            return f"{browser} on {system}"
+        return self.device.split(" ")[0][:60] or "Unknown device"
 
     @property
     def is_live(self) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from django.db import transaction
+from django.db.models.functions import Now
 from oauth2_provider.generators import generate_client_secret
+from oauth2_provider.models import get_access_token_model, get_grant_model, get_refresh_token_model
 
 from apps.core.actor import Actor
 from apps.events.services import publish
-from apps.users.events import OAuthClientChanged, OAuthClientCreated
-from apps.users.models import OAuthClient
+from apps.users.events import ConsentTakenBack, OAuthClientChanged, OAuthClientCreated
+from apps.users.models import OAuthClient, User
 
 
 @transaction.atomic
@@ -54,3 +56,14 @@ def rotate_client_secret(*, client: OAuthClient, actor: Actor) -> str:
     client.client_secret = secret
     change_oauth_client(client=client, fields=["client_secret"], actor=actor)
     return secret
+
+
+@transaction.atomic
+def take_back_consent(*, user: User, client: OAuthClient, actor: Actor) -> None:
+    """End everything that a client may do for a person; its tokens refuse from the next request on."""
+    get_refresh_token_model().objects.filter(user=user, application=client, revoked__isnull=True).update(revoked=Now())
+    get_access_token_model().objects.filter(user=user, application=client).delete()
+    get_grant_model().objects.filter(user=user, application=client).delete()
+    publish(
+        ConsentTakenBack(aggregate_id=client.id, organization_id=client.organization_id, user_id=user.id), actor=actor
+    )

@@ -13,12 +13,14 @@ from django.views import View
 
 from apps.core.api.clients import client_ip
 from apps.core.errors import AppError, InvalidInput
+from apps.core.models import Entity
 from apps.users.choices import RevocationReason
 from apps.users.errors import CredentialsWrong, PasswordWeak
 from apps.users.forms import PasswordForm, ProfileForm
-from apps.users.models import UserSession
+from apps.users.models import OAuthClient, UserSession
 from apps.users.services.accounts import change_profile, set_password
 from apps.users.services.logging_in import check_own_password
+from apps.users.services.oauth_clients import take_back_consent
 from apps.users.services.sessions import revoke_session
 
 
@@ -37,6 +39,7 @@ class AccountPage(LoginRequiredMixin, View):
             "profile_form": profile_form or ProfileForm(user=user, initial=initial),  # type: ignore[arg-type]
             "password_form": password_form or PasswordForm(),
             "sessions": sessions,
+            "clients": OAuthClient.objects.acting_for(user.pk).order_by("name", "id"),
             "current_session": self.request.user_session,  # type: ignore[attr-defined]
         }
         is_refused = profile_form is not None or password_form is not None
@@ -92,7 +95,7 @@ class SessionEnd(LoginRequiredMixin, View):
     http_method_names = ["post", "options"]
 
     def post(self, request: HttpRequest, session_id: str) -> HttpResponse:
-        session = UserSession.objects.visible_to(request.actor).filter(id=_parse(session_id)).first()  # type: ignore[attr-defined]
+        session = UserSession.objects.visible_to(request.actor).filter(id=_parse(session_id, UserSession)).first()  # type: ignore[attr-defined]
         if session is None:
             raise Http404
         revoke_session(session=session, reason=RevocationReason.REVOKED, actor=request.actor)  # type: ignore[attr-defined]
@@ -100,8 +103,21 @@ class SessionEnd(LoginRequiredMixin, View):
         return redirect("account")
 
 
-def _parse(session_id: str) -> Any:
+class ClientEnd(LoginRequiredMixin, View):
+    http_method_names = ["post", "options"]
+
+    def post(self, request: HttpRequest, client_id: str) -> HttpResponse:
+        user: Any = request.user
+        client = OAuthClient.objects.acting_for(user.pk).filter(id=_parse(client_id, OAuthClient)).first()
+        if client is None:
+            raise Http404
+        take_back_consent(user=user, client=client, actor=request.actor)  # type: ignore[attr-defined]
+        messages.success(request, f"{client.name} can do nothing for you any more.")
+        return redirect("account")
+
+
+def _parse(public_id: str, model: type[Entity]) -> Any:
     try:
-        return UserSession.parse_id(session_id)
+        return model.parse_id(public_id)
     except InvalidInput as error:
         raise Http404 from error
