@@ -16,11 +16,20 @@ from openai import AsyncOpenAI
 from pytest_django import Settings
 
 from apps.billing.models import Price, UsageRecord
+from apps.core.actor import Actor, ActorKind
+from apps.core.ids import uuid7
 from apps.gateway.edge import GatewayApplication
 from apps.gateway.models import Provider
+from apps.gateway.providers.base import Target
 from apps.gateway.runtime import Runtime, get_runtime
+from apps.gateway.runtime import callers as callers_module
 from apps.gateway.runtime.state import close_journal
+from apps.gateway.selectors import Caller, ModelEntry, ModelInfo, Route, Snapshot
+from apps.gateway.selectors.catalogue import FREE
+from apps.users.choices import CredentialKind
+from apps.users.errors import KeyUnknown
 from apps.users.models import ApiKey
+from apps.users.selectors import Credential, Identity
 from tests.factories.gateway import DeploymentFactory, ModelFactory, ProviderFactory
 from tests.factories.users import ApiKeyFactory
 from tests.support.upstreams import OpenAIDialect, Upstream, run_upstream
@@ -134,6 +143,7 @@ def deploy_upstream(server: Upstream, settings: Settings, slug: str = "openai", 
 
 async def run_in_database(work: Callable[[], Any]) -> Any:
     """Run a function in a thread of its own, with a connection that is closed behind it."""
+
     def run() -> Any:
         try:
             return work()
@@ -141,3 +151,49 @@ async def run_in_database(work: Callable[[], Any]) -> Any:
             connections.close_all()
 
     return await asyncio.to_thread(run)
+
+
+OFFLINE_SECRET = "an-offline-secret-of-more-than-thirty-two-characters"
+
+
+@pytest_asyncio.fixture
+async def offline(data_dir: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Runtime]:
+    """Return a runtime that needs no database: one caller (OFFLINE_SECRET), one chat and one embedding model."""
+    settings.GATEWAY_PROVIDERS = {}
+    monkeypatch.setattr(callers_module, "find_caller", find_offline)
+    found = get_runtime()
+    monkeypatch.setattr(found.catalogue, "_load", offline_snapshot)
+    await found.catalogue.reload()
+    yield found
+    await found.close()
+    await found.loop.run_in_executor(None, close_journal)
+
+
+def find_offline(secret: str) -> tuple[Caller, Identity]:
+    """Know one caller, as the database would."""
+    if secret != OFFLINE_SECRET:
+        raise KeyUnknown("The API key is unknown, revoked or expired. Make a new one under API keys.")
+    organization_id, user_id = uuid7(), uuid7()
+    actor = Actor(
+        kind=ActorKind.USER,
+        user_id=user_id,
+        organization_id=organization_id,
+        role="member",
+        scopes=frozenset({"*"}),
+    )
+    credential = Credential(CredentialKind.SESSION, uuid7(), user_id, organization_id)
+    return Caller(actor=actor, credential=credential), Identity(actor, None, credential, None)
+
+
+def offline_snapshot() -> Snapshot:
+    """Return a catalogue without a database."""
+    entries = {name: offline_entry(name, kind) for name, kind in {"small": "chat", "vectors": "embeddings"}.items()}
+    return Snapshot(models=entries, taken_at=LONG_AGO)
+
+
+def offline_entry(name: str, capability: str = "chat", targets: tuple[Target, ...] = ()) -> ModelEntry:
+    """Return a model of the sandbox, or of other targets."""
+    info = ModelInfo("model_1", name, "T0", None, None, (capability,), "tests", 0, True, ("sandbox",), None)
+    targets = targets or (Target("sandbox", "sandbox", "", "", name),)
+    routes = tuple(Route(f"dep_{at}", target, FREE, at, 1, True) for at, target in enumerate(targets))
+    return ModelEntry(info=info, routes=routes)

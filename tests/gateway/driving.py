@@ -22,6 +22,7 @@ class Exchange:
         parts: list[bytes] | None = None,
         method: str = "POST",
         headers: dict[str, str] | None = None,
+        leaves_while_sending: bool = False,
     ) -> None:
         content = body if isinstance(body, bytes) else orjson.dumps(body)
         self._parts = parts if parts is not None else [content]
@@ -35,6 +36,7 @@ class Exchange:
             "headers": [(name.encode(), value.encode()) for name, value in named.items()],
         }
         self._gone = asyncio.Event()
+        self._leaves_while_sending = leaves_while_sending
         self._changed = asyncio.Condition()
         self.sent: list[dict[str, Any]] = []
         self.task = asyncio.create_task(GatewayApplication()(self._scope, self._receive, self._send))
@@ -80,8 +82,10 @@ class Exchange:
     async def _receive(self) -> dict[str, Any]:
         if self._parts:
             part = self._parts.pop(0)
-            return {"type": "http.request", "body": part, "more_body": bool(self._parts)}
-        await self._gone.wait()
+            has_more = bool(self._parts) or self._leaves_while_sending
+            return {"type": "http.request", "body": part, "more_body": has_more}
+        if not self._leaves_while_sending:
+            await self._gone.wait()
         return {"type": "http.disconnect"}
 
     async def _send(self, message: dict[str, Any]) -> None:

@@ -38,8 +38,10 @@ class Listener:
 
     async def close(self) -> None:
         """Stop listening."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        # The Redis client swallows a cancellation that comes while it connects.
+        while not self._task.done():
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=0.1)
 
     async def _listen(self) -> None:
         while True:

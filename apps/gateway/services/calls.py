@@ -279,11 +279,11 @@ class RunningCall:
             self.upstream_seconds += time.perf_counter() - begun
 
     async def _next_batch(self) -> list[Chunk] | None:
+        if self._has_aborted:
+            raise _Aborted
         assert self._stream is not None
         self._reader = asyncio.current_task()
         try:
-            if self._has_aborted:
-                raise _Aborted
             return await anext(self._stream)
         except StopAsyncIteration:
             return None
