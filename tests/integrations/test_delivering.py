@@ -241,11 +241,18 @@ class TestSilence:
         claim = claim_next(endpoint_id=endpoint.id)
         for _ in range(4):
             breaker.record_failure(circuit_of(endpoint.id), delivering.FailureKind.TIMEOUT)
-        deliver(claim=claim)
+        assert deliver(claim=claim) is False
         delivery = WebhookDelivery.objects.get()
         assert (delivery.state, delivery.attempt_count) == ("pending", 0)
-        assert delivery.due_at == START + timedelta(seconds=30)
         assert (sink.received, WebhookAttempt.objects.count()) == ([], 0)
+
+    def test_a_circuit_that_opens_ends_the_shift(self, endpoint, sink, monkeypatch) -> None:
+        WebhookDeliveryFactory.create_batch(3, endpoint=endpoint)
+        monkeypatch.setattr(delivering.breaker, "is_open", lambda circuit: False)
+        for _ in range(4):
+            breaker.record_failure(circuit_of(endpoint.id), delivering.FailureKind.TIMEOUT)
+        assert deliver_queue(endpoint_id=endpoint.id) is False
+        assert (sink.received, WebhookDelivery.objects.filter(state="pending").count()) == ([], 3)
 
     def test_refusals_do_not_open_it(self, endpoint: WebhookEndpoint) -> None:
         WebhookEndpoint.objects.update(url=closed_port_url())
@@ -273,7 +280,7 @@ class TestLeases:
         now = claim.claimed_at + LEASE_SECONDS - delivering.SEND_SECONDS + 1
         monkeypatch.setattr(queueing.time, "monotonic", lambda: now)
         assert attempt_delivery(claim) is None
-        deliver(claim=claim)
+        assert deliver(claim=claim) is False
         assert (sink.received, WebhookAttempt.objects.count()) == ([], 0)
 
     def test_an_outcome_that_comes_after_the_lease_is_kept_but_moves_nothing(self, endpoint, clock) -> None:

@@ -6,6 +6,7 @@ import threading
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 
 from apps.integrations.models import WebhookDelivery
 from apps.integrations.services import dispatching
@@ -114,3 +115,29 @@ def test_closing_waits_for_what_is_being_sent(monkeypatch) -> None:
     assert ended == [1]
     assert get_dispatcher() is not made
     close_dispatcher(seconds=0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_sending_goes_on_while_the_processes_own_pool_is_closed(sink: Sink) -> None:
+    """Celery closes it around every task."""
+    options = connection.settings_dict["OPTIONS"]
+    endpoint = WebhookEndpointFactory(url=sink.url)
+    WebhookDeliveryFactory.create_batch(30, endpoint=endpoint)
+    options["pool"] = {"min_size": 0, "max_size": 4, "timeout": 5}
+    dispatcher = Dispatcher(threads=8)
+    try:
+        for _ in range(4):
+            dispatcher.ring(endpoint.id)
+        for count in range(1, 31):
+            sink.wait_for(count)
+            process_pool = connection.copy()
+            with process_pool.cursor() as cursor:
+                cursor.execute("SELECT 1")
+            process_pool.close()
+            process_pool.close_pool()
+        wait_until(lambda: WebhookDelivery.objects.filter(state="succeeded").count() == 30)
+    finally:
+        dispatcher.close(seconds=5)
+        connection.copy(alias=dispatching.POOL).close_pool()
+        del options["pool"]
+    assert len(sink.received) == 30

@@ -180,23 +180,32 @@ class TestSettling:
         light(endpoint.organization_id, times=2)
         relay()
         claim = claim_next(endpoint_id=endpoint.id)
-        give_back(claim=claim, due_at=timezone.now() + timedelta(hours=1))
+        with transaction.atomic():
+            lock_endpoint(endpoint.id)
+            settle(claim.delivery, state=DeliveryState.PENDING, due_at=timezone.now() + timedelta(hours=1))
         assert states(endpoint) == [(1, "pending"), (2, "waiting")]
         assert claim_next(endpoint_id=endpoint.id) is None
+
+    def test_what_is_given_back_is_as_it_was(self, endpoint: WebhookEndpoint) -> None:
+        delivery = WebhookDeliveryFactory(endpoint=endpoint, attempt_count=3)
+        give_back(claim=claim_next(endpoint_id=endpoint.id))
+        found = WebhookDelivery.objects.get()
+        assert (found.state, found.attempt_count, found.lease_token) == ("pending", 3, None)
+        assert (found.due_at, found.finished_at) == (delivery.due_at, None)
 
     def test_who_lost_the_lease_gives_nothing_back(self, endpoint: WebhookEndpoint, clock) -> None:
         WebhookDeliveryFactory(endpoint=endpoint)
         lost = claim_next(endpoint_id=endpoint.id)
         clock.shift(LEASE_SECONDS)
         held = claim_next(endpoint_id=endpoint.id)
-        give_back(claim=lost, due_at=timezone.now())
+        give_back(claim=lost)
         assert WebhookDelivery.objects.get().lease_token == held.token
 
     def test_nothing_is_given_back_to_a_deleted_endpoint(self, endpoint: WebhookEndpoint) -> None:
         WebhookDeliveryFactory(endpoint=endpoint)
         claim = claim_next(endpoint_id=endpoint.id)
         WebhookEndpoint.objects.update(is_active=False, disabled_reason="manual", url="", deleted_at=timezone.now())
-        give_back(claim=claim, due_at=timezone.now())
+        give_back(claim=claim)
         assert WebhookDelivery.objects.get().state == DeliveryState.SENDING
 
 

@@ -65,12 +65,13 @@ class Circuit:
 
 @dataclass(frozen=True, slots=True)
 class CircuitState:
-    """A circuit as operators see it: `state` is closed, open or half_open."""
+    """A circuit as operators see it: `state` is closed, open or half_open; times are Unix seconds."""
 
     name: str
     state: str
     failures: int
     opened_at: float | None
+    probe_until: float | None
 
 
 @dataclass(slots=True)
@@ -130,9 +131,10 @@ def enter(circuit: Circuit) -> None:
 
 def is_open(circuit: Circuit) -> bool:
     """Tell whether a call would have to wait now, without taking the probe's place."""
-    now = time.time()
     state = find_state(circuit.name)
-    return state.opened_at is not None and now < state.opened_at + circuit.open_seconds
+    if state.opened_at is None:
+        return False
+    return time.time() < max(state.opened_at + circuit.open_seconds, state.probe_until or 0)
 
 
 def record_success(circuit: Circuit) -> None:
@@ -177,7 +179,7 @@ def list_states() -> list[CircuitState]:
 
 def _describe(name: str, failures: int, opened_at: float, probe_until: float) -> CircuitState:
     state = "closed" if not opened_at else "half_open" if probe_until else "open"
-    return CircuitState(name, state, failures, opened_at or None)
+    return CircuitState(name, state, failures, opened_at or None, probe_until or None)
 
 
 def _milliseconds(seconds: float) -> int:

@@ -22,6 +22,7 @@ SHOWN_CALLS = 50
 
 class OutboundStatsView(View):
     scopes: ClassVar[dict[str, str]] = {"GET": "monitoring:read"}
+    staff_only: ClassVar[bool] = True
 
     @extend_schema(
         summary="Outbound calls: circuits, latency, errors, recent calls",

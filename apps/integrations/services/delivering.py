@@ -85,23 +85,27 @@ def deliver_queue(*, endpoint_id: UUID, leave_database: Callable[[], None] = lam
         leave_database()
         if claim is None:
             return False
-        deliver(claim=claim)
+        is_tried = deliver(claim=claim)
         leave_database()
+        if not is_tried:
+            return False
     return True
 
 
-def deliver(*, claim: Claim) -> None:
-    """Send a claimed delivery and record what came of it."""
+def deliver(*, claim: Claim) -> bool:
+    """Send a claimed delivery and record what came of it; tell whether it was tried at all."""
     with bound(
         actor=system_actor(organization_id=claim.endpoint.organization_id), request_id=claim.delivery.request_id
     ):
         try:
             outcome = attempt_delivery(claim)
-        except CircuitOpen as error:
-            give_back(claim=claim, due_at=timezone.now() + timedelta(seconds=error.retry_after_seconds or 0))
-            return
-        if outcome is not None:
-            record_outcome(claim=claim, outcome=outcome)
+        except CircuitOpen:
+            give_back(claim=claim)
+            return False
+        if outcome is None:
+            return False
+        record_outcome(claim=claim, outcome=outcome)
+        return True
 
 
 def attempt_delivery(claim: Claim) -> Outcome | None:

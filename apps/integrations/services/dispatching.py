@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 
 from apps.integrations.services.delivering import deliver_queue
 from apps.integrations.services.queueing import PARALLEL_PER_ENDPOINT
@@ -21,13 +21,14 @@ from apps.integrations.services.queueing import PARALLEL_PER_ENDPOINT
 logger = structlog.get_logger(__name__)
 
 THREADS = 32
+POOL = "webhooks"
 
 
 class Dispatcher:
     """One per process; threads start with the first work."""
 
     def __init__(self, threads: int = THREADS) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="webhooks")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="webhooks", initializer=use_own_pool)
         self._lock = threading.Lock()
         self._running: Counter[UUID] = Counter()
         self._rung: set[UUID] = set()
@@ -74,6 +75,15 @@ class Dispatcher:
             self._running[endpoint_id] -= 1
             if not self._running[endpoint_id]:
                 del self._running[endpoint_id]
+
+
+def use_own_pool() -> None:
+    """Give this thread's database connection a pool that it shares with the other sending threads only.
+
+    Celery closes the process's own pool before and after every task, under the feet of whoever uses it.
+    """
+    mine = connections[DEFAULT_DB_ALIAS].copy(alias=POOL)
+    connections[DEFAULT_DB_ALIAS] = connections[POOL] = mine
 
 
 _dispatcher: Dispatcher | None = None

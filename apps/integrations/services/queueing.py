@@ -148,14 +148,14 @@ def still_claimed(claim: Claim) -> WebhookDelivery | None:
     ).first()
 
 
-def give_back(*, claim: Claim, due_at: datetime) -> None:
-    """Put a claimed delivery back without having tried it."""
+def give_back(*, claim: Claim) -> None:
+    """Put a claimed delivery back as it was, without having tried it."""
     with transaction.atomic():
         if lock_endpoint(claim.endpoint.id) is None:
             return
         delivery = still_claimed(claim)
         if delivery is not None:
-            settle(delivery, state=DeliveryState.PENDING, due_at=due_at)
+            settle(delivery, state=DeliveryState.PENDING, due_at=delivery.due_at)
 
 
 def settle(delivery: WebhookDelivery, *, state: DeliveryState, due_at: datetime | None = None) -> None:

@@ -58,6 +58,7 @@ class TestCircuit:
         time_machine_at.shift(30)
         assert not breaker.is_open(CIRCUIT)
         breaker.enter(CIRCUIT)
+        assert breaker.is_open(CIRCUIT)
         assert breaker.find_state("tests:remote").state == "half_open"
         with pytest.raises(CircuitOpen):
             breaker.enter(CIRCUIT)
@@ -71,6 +72,7 @@ class TestCircuit:
         time_machine_at.shift(30)
         breaker.enter(CIRCUIT)
         time_machine_at.shift(60)
+        assert not breaker.is_open(CIRCUIT)
         breaker.enter(CIRCUIT)
 
     def test_the_probes_success_closes(self, time_machine_at) -> None:
