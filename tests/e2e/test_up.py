@@ -91,7 +91,7 @@ def test_a_life_of_up(tmp_path):
     with RunningPortico(data_dir, port) as second:
         second.wait_for_banner()
         assert [identity for identity in left.values() if identity.is_alive()] == []
-        assert "password:" not in second.log
+        assert "shown only now" not in second.log
         assert api_key not in second.log
         assert paste(second.curl, PORTICO_API_KEY=api_key)["choices"][0]["message"]["role"] == "assistant"
         running = second.find_processes()

@@ -35,6 +35,7 @@ def own_process_state(monkeypatch):
     monkeypatch.setattr(os, "environ", os.environ.copy())
     for name in ("DATABASE_URL", "REDIS_URL", "PORTICO_SECRET_KEY", "PROMETHEUS_MULTIPROC_DIR"):
         os.environ.pop(name, None)
+    monkeypatch.setattr(Stage, "is_asked_to_stop", False)
     handler = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, handler)
