@@ -82,7 +82,7 @@ export class App extends Observable {
       this.announce(message.status === "complete" ? `Answer: ${text}` : `The answer ended early. ${message.error?.message || ""}`);
     } else {
       this.#close(thread);
-      this.notify(`“${thread.conversation.title || "New chat"}” has an answer.`, { label: "Show", run: () => this.show(thread.id) });
+      this.notify(`“${shortTitle(thread.conversation)}” has an answer.`, { label: "Show", run: () => this.show(thread.id) });
     }
     this.changed();
   }
@@ -115,7 +115,7 @@ export class App extends Observable {
     await this.attempt(async () => {
       if (this.thread.id === conversation.id) this.show(null);
       const restore = await this.shelf.remove(conversation);
-      this.notify(`Deleted “${conversation.title || "New chat"}”.`, { label: "Undo", run: () => this.attempt(restore) });
+      this.notify(`Deleted “${shortTitle(conversation)}”.`, { label: "Undo", run: () => this.attempt(restore) });
     });
   }
 
@@ -195,6 +195,11 @@ export class App extends Observable {
   #logIn() {
     location.assign(`${this.#loginUrl}?next=${encodeURIComponent(location.pathname)}`);
   }
+}
+
+function shortTitle({ title }) {
+  if (!title) return "New chat";
+  return title.length > 40 ? `${title.slice(0, 39).trimEnd()}…` : title;
 }
 
 function idInPath() {

@@ -17,6 +17,7 @@ export async function followRun({ open, runId = null, apply, linked, signal }) {
   for (;;) {
     try {
       const response = await open(runId, seen);
+      linked(true);
       for await (const { id, event, data } of readEvents(response)) {
         signal.throwIfAborted();
         // What has no number (a new title, a refusal) is about now and not part of the answer.
@@ -25,7 +26,6 @@ export async function followRun({ open, runId = null, apply, linked, signal }) {
         if (event === "error") throw refuse(payload, payload);
         seen = Number(id) || seen;
         failures = 0;
-        linked(true);
         if (event === "run.started") runId = payload.run_id;
         apply(event, payload);
         if (TERMINAL.has(event)) return;

@@ -234,6 +234,16 @@ def test_a_broken_connection_is_taken_up_again(page):
     assert asked == ["after=9", "after=29"]
 
 
+def test_an_answer_goes_on_while_one_reads_elsewhere(page):
+    begin_slow_answer(page)
+    row = page.locator(".shelf-item.current")
+    expect(row.get_by_text("is being answered")).to_be_attached()
+    page.get_by_role("button", name="New chat").first.click()
+    expect(answers(page)).to_have_count(0)
+    page.get_by_role("button", name="Show").click()
+    expect(answers(page)).to_have_text([WORDS])
+
+
 def test_esc_stops_the_answer_and_keeps_what_came(page):
     begin_slow_answer(page)
     page.keyboard.press("Escape")
