@@ -117,7 +117,7 @@ def _write(
     ending = _ENDINGS[hashlib.blake2b(quote.encode("utf-8", "replace"), digest_size=1).digest()[0] % len(_ENDINGS)]
     said = f"You wrote:\n\n> {quote}" if quote else "You wrote nothing that I could repeat."
     return (
-        f"This is Portico's **sandbox**: no model was asked, and nothing was paid. {said}"
+        f"This is Portico's **sandbox**: no model was asked, and its price is made up. {said}"
         f"{ending.format(messages=messages, tokens=tokens)}"
     )
 
