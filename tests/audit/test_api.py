@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -23,6 +24,10 @@ from tests.support.events import LampLit
 
 pytestmark = pytest.mark.django_db
 URL = "/api/v3/audit/events"
+
+
+def cursor(text: str) -> dict[str, str]:
+    return {"cursor": base64.urlsafe_b64encode(text.encode()).decode()}
 
 
 @pytest.fixture
@@ -155,10 +160,42 @@ def test_public_ids_are_searched_as_what_they_stand_for(
 
 @pytest.mark.parametrize(
     "query",
-    [{"since": "yesterday"}, {"source": "rumour"}, {"cursor": "nonsense"}, {"cursor": "eCAxIDI"}, {"cursor": "é"}],
+    [
+        {"since": "yesterday"},
+        {"since": "0001-01-01T00:00:00+23:00"},
+        {"until": "9999-12-31T23:59:59-23:00"},
+        {"source": "rumour"},
+        {"search": "a\0b"},
+        {"object": "key_\0"},
+        {"cursor": "nonsense"},
+        {"cursor": "é"},
+        cursor("f 1 2"),
+        cursor("x 2026-01-01T00:00:00+00:00 01890a5d-ac96-774b-bcce-b302099a8057"),
+        cursor("f 2026-01-01T00:00:00 01890a5d-ac96-774b-bcce-b302099a8057"),
+        cursor("f 2026-01-01T00:00:00+00:00 17"),
+        cursor("f 0001-01-01T00:00:00+23:00 01890a5d-ac96-774b-bcce-b302099a8057"),
+    ],
+    ids=str,
 )
 def test_nonsense_is_refused(admin: APIClient, query: dict[str, str]) -> None:
     assert admin.get(URL, query).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"since": "0001-01-02T00:00:00+23:00"},
+        {"until": "9999-12-30T23:59:59-23:00"},
+        {"object": "%", "actor": "'", "request_id": "x" * 9000},
+        {"search": "%_' \\ ☃ 😀"},
+        {"page_size": "0"},
+        {"page_size": "many"},
+        cursor("b 0001-01-02T00:00:00+23:00 01890a5d-ac96-774b-bcce-b302099a8057"),
+    ],
+    ids=str,
+)
+def test_odd_questions_have_answers(admin: APIClient, query: dict[str, str]) -> None:
+    assert admin.get(URL, query).status_code == 200
 
 
 def test_pages_follow_each_other_both_ways_and_miss_nothing(
@@ -189,10 +226,10 @@ def test_entries_of_one_moment_are_not_lost_between_pages(admin: APIClient, acti
     with transaction.atomic():
         for number in range(5):
             publish(LampLit(aggregate_id=uuid7(), brightness=number), actor=acting)
-        with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL session_replication_role = replica")
-            cursor.execute("UPDATE events_event SET occurred_at = date_trunc('hour', now()) WHERE type = 'lamp.lit'")
-            cursor.execute("SET LOCAL session_replication_role = DEFAULT")
+        with connection.cursor() as database:
+            database.execute("SET LOCAL session_replication_role = replica")
+            database.execute("UPDATE events_event SET occurred_at = date_trunc('hour', now()) WHERE type = 'lamp.lit'")
+            database.execute("SET LOCAL session_replication_role = DEFAULT")
     seen, link = [], f"{URL}?type=lamp.lit&page_size=2"
     while link:
         page = admin.get(link).json()

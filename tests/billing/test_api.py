@@ -71,6 +71,9 @@ def test_a_stranger_sees_nothing(api_as: Callable) -> None:
     [
         ({"since": "2026-11-02T00:00:00Z", "until": "2026-11-02T00:00:00Z"}, "billing.period_invalid"),
         ({"since": "2025-11-01T00:00:00Z", "until": "2026-11-03T00:00:00Z"}, "billing.period_invalid"),
+        ({"since": "9999-12-01T00:00:00Z", "until": "9999-12-31T23:59:59Z"}, "billing.period_invalid"),
+        ({"since": "0001-01-01T00:00:00+23:00"}, "invalid_input"),
+        ({"group": "model\0"}, "invalid_input"),
         ({"since": "yesterday"}, "invalid_input"),
         ({"group": "colour"}, "invalid_input"),
         ({"currency": "dollars"}, "invalid_input"),

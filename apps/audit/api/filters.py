@@ -7,6 +7,7 @@ from django_filters import rest_framework as filters
 from apps.audit.choices import Source
 from apps.audit.models import TrailEntry
 from apps.audit.querysets import TrailQuerySet
+from apps.core.api.filters import MomentFilter
 
 
 class TrailFilter(filters.FilterSet):
@@ -20,8 +21,8 @@ class TrailFilter(filters.FilterSet):
     object = filters.CharFilter(method="keep_object", help_text="Public id of what was changed, for example `key_01…`.")
     actor = filters.CharFilter(method="keep_actor", help_text="Public id of the user or key, or an OAuth client's id.")
     request_id = filters.CharFilter(help_text="The X-Request-Id of an answer.")
-    since = filters.IsoDateTimeFilter(field_name="occurred_at", lookup_expr="gte", help_text="Beginning, ISO 8601.")
-    until = filters.IsoDateTimeFilter(field_name="occurred_at", lookup_expr="lt", help_text="End, exclusive.")
+    since = MomentFilter(field_name="occurred_at", lookup_expr="gte", help_text="Beginning, ISO 8601.")
+    until = MomentFilter(field_name="occurred_at", lookup_expr="lt", help_text="End, exclusive.")
     search = filters.CharFilter(
         method="keep_words", help_text="Words that all occur in the type, ids, actor, before, after or payload."
     )

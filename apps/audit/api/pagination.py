@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -63,8 +63,8 @@ def _decode(cursor: str) -> tuple[str, datetime, UUID]:
         direction, moment, entry_id = text.split(" ")
         at = datetime.fromisoformat(moment)
         if direction in {FORWARD, BACKWARD} and at.tzinfo is not None:
-            return direction, at, UUID(entry_id)
-    except (ValueError, binascii.Error):
+            return direction, at.astimezone(UTC), UUID(entry_id)
+    except (ValueError, OverflowError, binascii.Error):
         pass
     raise InvalidInput(
         "This cursor was not made by this list; begin without one.", code="invalid_cursor", param="cursor"

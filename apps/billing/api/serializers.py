@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rest_framework import serializers
@@ -13,6 +13,7 @@ from apps.billing.selectors.usage import current_period
 from apps.core.money import DEFAULT_CURRENCY
 
 LONGEST_PERIOD = timedelta(days=366)
+LATEST_END = datetime(3000, 1, 1, tzinfo=UTC)
 
 
 class UsageQuerySerializer(serializers.Serializer[Any]):
@@ -39,6 +40,8 @@ class UsageQuerySerializer(serializers.Serializer[Any]):
 def _check_period(since: datetime, until: datetime) -> None:
     if since >= until:
         raise PeriodInvalid("since must be before until.", param="since")
+    if until > LATEST_END:
+        raise PeriodInvalid("No call is that far in the future; until must lie before the year 3000.", param="until")
     if until - since > LONGEST_PERIOD:
         raise PeriodInvalid("At most 366 days are answered at once; ask for a shorter period.", param="since")
 

@@ -16,11 +16,11 @@ def parse_moment(text: str) -> datetime:
     """Return an ISO 8601 date or time as a time; UTC where it names no zone. Raise CommandError for anything else."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise CommandError(
             f"'{text}' is not an ISO 8601 date or time, for example 2026-11-01 or 2026-11-01T12:00Z."
         ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 class Command(BaseCommand):
