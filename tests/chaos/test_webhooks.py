@@ -131,10 +131,10 @@ def test_killed_workers_lose_nothing_and_keep_the_order(processes: Processes) ->
             for lantern in lanterns:
                 light(endpoint.organization_id, lantern=lantern, brightness=number)
             time.sleep(max(0.0, ROUND_SECONDS - (time.monotonic() - begun)))
-        wait_until(lambda: processes.kills >= 4, seconds=120)
+        wait_until(lambda: processes.kills >= 4, seconds=400)
         processes.stop_killing()
-        wait_until(lambda: not Delivery.objects.exists(), seconds=120)
-        wait_until(lambda: not WebhookDelivery.objects.open().exists(), seconds=240)
+        wait_until(lambda: not Delivery.objects.exists(), seconds=400)
+        wait_until(lambda: not WebhookDelivery.objects.open().exists(), seconds=400)
         journal = read_journal(sink.received, secret=endpoint.secret)
     expected = {encode_id("evt", event_id) for event_id in Event.objects.values_list("id", flat=True)}
     assert len(expected) == LANTERNS * ROUNDS
