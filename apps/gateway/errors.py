@@ -2,7 +2,6 @@
 
 from apps.core.errors import (
     AppError,
-    Conflict,
     DependencyDown,
     InvalidInput,
     NotFound,
@@ -80,10 +79,6 @@ class JournalRefused(DependencyDown):
     """Usage cannot be written down, so no call is made."""
 
     code, title = "gateway.journal_refused", "Usage cannot be recorded at the moment"
-
-
-class SlugTaken(Conflict):
-    code, title = "gateway.slug_taken", "Another provider has this slug"
 
 
 class CallCancelled(AppError):
