@@ -19,8 +19,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.machine import descendants
-
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "bench" / "build"
 MODEL = "gpt-4o-mini"
@@ -101,13 +99,10 @@ def upstream(tools: dict[str, Path], core: int) -> Iterator[str]:
         process.kill()
 
 
-def web_process(pid: int) -> int:
-    """Return the uvicorn process below `manage.py up`."""
-    for child in descendants(pid):
-        command = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ")
-        if b"uvicorn" in command:
-            return child
-    raise RuntimeError("no uvicorn process below manage.py up")
+def web_process(data: Path) -> int:
+    """Return the web process that `manage.py up` started on a data directory."""
+    programs: dict[str, int] = json.loads((data / "run" / "processes.json").read_text())
+    return next(pid for name, pid in programs.items() if name.startswith("web"))
 
 
 @contextlib.contextmanager
@@ -130,8 +125,8 @@ def portico(upstream_url: str) -> Iterator[Target]:
             env=env,
             log=data.with_suffix(".log"),
             ready=f"http://127.0.0.1:{port}/ready",
-        ) as process:
-            yield Target("portico", f"http://127.0.0.1:{port}", key, web_process(process.pid))
+        ):
+            yield Target("portico", f"http://127.0.0.1:{port}", key, web_process(data))
     finally:
         shutil.rmtree(data, ignore_errors=True)
 

@@ -30,7 +30,7 @@ class Environment(BaseSettings):
     public_url: str = Field(
         "",
         alias="PORTICO_PUBLIC_URL",
-        description="URL under which people reach Portico, for links in mails and the OAuth issuer; default http://localhost:PORT.",
+        description="URL under which people reach Portico, for links in mails and the OAuth issuer; default http://PORTICO_HOST:PORT.",
     )
     allowed_hosts: Annotated[list[str], NoDecode] = Field(
         ["*"],
@@ -173,4 +173,5 @@ class Environment(BaseSettings):
 
     def site_url(self) -> str:
         """Return the public URL without a trailing slash."""
-        return (self.public_url or f"http://localhost:{self.port}").rstrip("/")
+        host = "localhost" if self.host in {"127.0.0.1", "::1", "0.0.0.0", "::"} else self.host  # noqa: S104
+        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from apps.core.embedded.processes import find_processes_in
 from apps.core.embedded.state import choose_port
 from tests.chaos.journals import ClientJournal, UpstreamJournal, Verdict, compare, running_upstream
-from tests.support.running import BASE_DIR, RunningPortico
+from tests.support.running import BASE_DIR, RunningPortico, build_environment
 
 KEY = "chaos-key-0123456789-0123456789-0123456789"
 CALLS, AT_ONCE = 1000, 200
@@ -22,39 +23,29 @@ SETTLE_SECONDS = 60
 
 pytestmark = pytest.mark.chaos
 
-# What marks each process on its command line.
-VICTIMS = {
-    "web": b"uvicorn",
-    "worker": b"worker",
-    "relay": b"relay",
-    "postgres": b"postgres",
-    "redis": b"redis-server",
-}
+VICTIMS = ("web", "worker", "relay", "postgres", "redis")
+SERVICES = {"postgres": "postgres/cluster", "redis": "redis"}
 
 
-def find_victim(portico: RunningPortico, mark: bytes) -> int:
-    """Return the process to kill: the oldest with the mark, which is the service itself and not a child of it."""
-    found = [
-        identity.pid
-        for identity in portico.find_processes()
-        if identity.pid != portico.process.pid and mark in Path(f"/proc/{identity.pid}/cmdline").read_bytes()
-    ]
-    assert found, f"no process is marked {mark!r}"
-    return min(found)
+def find_victim(portico: RunningPortico, name: str) -> int:
+    """Return the process to kill: one of `up`'s programs, or the first process of an embedded service."""
+    if name in SERVICES:
+        return min(find_processes_in(portico.data_dir / SERVICES[name]))
+    programs: dict[str, int] = json.loads((portico.data_dir / "run" / "processes.json").read_text())
+    return next(pid for program, pid in programs.items() if program.startswith(name))
 
 
 def manage(portico: RunningPortico, *arguments: str) -> str:
-    """Run a command beside the running services."""
-    environment = next(
-        Path(f"/proc/{identity.pid}/environ").read_bytes()
-        for identity in portico.find_processes()
-        if b"uvicorn" in Path(f"/proc/{identity.pid}/cmdline").read_bytes()
-    )
-    variables = dict(entry.split("=", 1) for entry in environment.decode().split("\0") if "=" in entry)
+    """Run a command beside the running services; it finds them through PORTICO_DATA."""
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
-        cwd=BASE_DIR, env=variables, capture_output=True, text=True, check=True, timeout=60,
-    ).stdout  # fmt: skip
+        cwd=BASE_DIR,
+        env=build_environment(PORTICO_DATA=str(portico.data_dir)),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
 
 
 async def settle(portico: RunningPortico, client: ClientJournal, upstream: UpstreamJournal) -> Verdict:
@@ -63,7 +54,7 @@ async def settle(portico: RunningPortico, client: ClientJournal, upstream: Upstr
     for _ in range(SETTLE_SECONDS):
         try:
             text = await asyncio.to_thread(manage, portico, "usage_export", "--format", "ndjson")
-        except (subprocess.CalledProcessError, StopIteration):
+        except subprocess.CalledProcessError:
             await asyncio.sleep(1)
             continue
         verdict = compare([json.loads(line) for line in text.splitlines()], client, upstream)
@@ -73,7 +64,7 @@ async def settle(portico: RunningPortico, client: ClientJournal, upstream: Upstr
     return verdict
 
 
-@pytest.mark.parametrize("victim", list(VICTIMS))
+@pytest.mark.parametrize("victim", VICTIMS)
 async def test_nothing_is_lost_doubled_or_invented_when_it_is_killed(tmp_path: Path, victim: str) -> None:
     async with running_upstream() as upstream:
         with RunningPortico(
@@ -83,7 +74,7 @@ async def test_nothing_is_lost_doubled_or_invented_when_it_is_killed(tmp_path: P
             client = ClientJournal(f"http://127.0.0.1:{portico.port}", KEY)
             calls = asyncio.create_task(client.keep_calling(CALLS, at_once=AT_ONCE))
             await client.until(CALLS // 5)
-            os.kill(await asyncio.to_thread(find_victim, portico, VICTIMS[victim]), signal.SIGKILL)
+            os.kill(await asyncio.to_thread(find_victim, portico, victim), signal.SIGKILL)
             await calls
             verdict = await settle(portico, client, upstream)
             books = json.loads(await asyncio.to_thread(manage, portico, "ledger_check", "--json"))
