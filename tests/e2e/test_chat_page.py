@@ -15,11 +15,12 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.e2e
 
 EMAIL, PASSWORD = "reader@portico.test", "a-long-enough-password-for-tests"
+PATIENCE = 15_000  # ms; two cores may be busy with other tests
 DESKTOP = {"width": 1280, "height": 860}
 PHONE = {"width": 390, "height": 844}
-WORDS = " ".join(f"w{number}" for number in range(1, 121))
-# 120 words of two tokens, 15 ms a token: about four seconds in which things can happen.
-SLOWLY = f"[slow:15][echo:{WORDS}]"
+WORDS = " ".join(f"w{number}" for number in range(1, 161))
+# 160 words, a token each, 25 ms a token: four seconds in which things can happen.
+SLOWLY = f"[slow:25][echo:{WORDS}]"
 # The colour pairs that carry text, as custom properties of the design system.
 TEXT_PAIRS = [
     ("--ink", "--paper"),
@@ -73,6 +74,9 @@ SMALL_TARGETS = """() => [...document.querySelectorAll('button, a[href], input, 
   .map(([name, box]) => `${name}: ${box.width} x ${box.height}`)"""
 
 
+expect.set_options(timeout=PATIENCE)
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """Run the whole product once; return its address."""
@@ -117,7 +121,7 @@ def open_page(site, browser, session):
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(8000)
+        page.set_default_timeout(PATIENCE)
         watches.append(Watch(page))
         page.goto(path)
         return page
@@ -184,7 +188,7 @@ def test_a_stranger_logs_in_and_comes_back_to_the_conversation(site, open_page, 
 
 def test_an_answer_is_seen_while_it_is_written(page):
     begin_slow_answer(page)
-    assert "w120" not in answers(page).last.inner_text()
+    assert "w160" not in answers(page).last.inner_text()
     assert page.locator("article.answer").get_attribute("aria-busy") == "true"
     expect(answers(page)).to_have_text([WORDS])
     expect(page.locator("article.answer")).to_have_attribute("aria-busy", "false")
@@ -197,7 +201,7 @@ def test_a_reload_in_the_middle_loses_and_repeats_nothing(page):
     begin_slow_answer(page)
     page.reload()
     expect(page.get_by_role("button", name="Stop the answer")).to_be_visible()
-    assert "w120" not in answers(page).last.inner_text()
+    assert "w160" not in answers(page).last.inner_text()
     expect(answers(page)).to_have_text([WORDS])
     page.reload()
     expect(answers(page)).to_have_text([WORDS])
@@ -212,7 +216,7 @@ def test_a_broken_connection_is_taken_up_again(page):
     page.add_init_script(
         """
         const real = window.fetch;
-        const cuts = [10, 30];
+        const cuts = [3, 6];
         window.fetch = async (...given) => {
           const response = await real(...given);
           if (!String(given[0]).includes('/stream') || !cuts.length) return response;
@@ -229,9 +233,9 @@ def test_a_broken_connection_is_taken_up_again(page):
         """
     )
     page.reload()
-    write(page, SLOWLY)
+    write(page, f"[slow:15][echo:{WORDS}]")
     expect(answers(page)).to_have_text([WORDS])
-    assert asked == ["after=9", "after=29"]
+    assert asked == ["after=2", "after=5"]
 
 
 def test_an_answer_goes_on_while_one_reads_elsewhere(page):
@@ -250,7 +254,7 @@ def test_esc_stops_the_answer_and_keeps_what_came(page):
     expect(page.get_by_text("You stopped this answer.")).to_be_visible()
     kept = answers(page).inner_text()
     assert WORDS.startswith(kept)
-    assert 5 <= len(kept.split()) < 120
+    assert 5 <= len(kept.split()) < 160
     page.reload()
     expect(page.get_by_text("You stopped this answer.")).to_be_visible()
     assert answers(page).inner_text() == kept
@@ -487,7 +491,7 @@ def test_the_reader_is_left_alone_while_the_answer_grows(page):
     assert scroller.evaluate("element => element.scrollTop") == top
     page.get_by_role("button", name="Jump to newest").click()
     expect(page.get_by_role("button", name="Jump to newest")).to_have_count(0)
-    expect(page.get_by_role("button", name="Send")).to_be_visible(timeout=20000)
+    expect(page.get_by_role("button", name="Send")).to_be_visible()
     gap = scroller.evaluate("element => element.scrollHeight - element.scrollTop - element.clientHeight")
     assert gap <= 1
 
