@@ -61,6 +61,7 @@ class KeyListView(ListView):
         summary="List API keys",
         description="Keys of a member in your organization, without secrets. `me` stands for your own id; administrators "
         "may name other members.",
+        responses={200: ApiKeyOutput(many=True)},
         examples=[examples.answered(examples.KEY)],
     )
     def get(self, request: Request, user_id: str) -> Response:

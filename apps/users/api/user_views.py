@@ -83,6 +83,7 @@ class SessionListView(ListView):
     @extend_schema(
         summary="List sessions",
         description="Where you are logged in: browsers and programs. `me` stands for your own id; those of others are 404.",
+        responses={200: SessionOutput(many=True)},
         examples=[examples.answered(examples.SESSION)],
     )
     def get(self, request: Request, user_id: str) -> Response:
