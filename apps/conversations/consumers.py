@@ -45,6 +45,9 @@ NEEDS = {"chat.send": WRITE, "chat.cancel": WRITE, "chat.resume": READ}
 class ChatConsumer(AsyncJsonWebsocketConsumer):
     """One person's socket. Its streams are tasks; each pulls its run and waits while the client is slow."""
 
+    # No channel layer: runs announce themselves over our own wire, and a layer would end the socket when Redis goes away.
+    channel_layer_alias = "none"
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.streams: dict[UUID, asyncio.Task[None]] = {}
