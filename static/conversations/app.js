@@ -50,7 +50,10 @@ export class App extends Observable {
       this.#threads.set(id, this.thread);
       this.thread.load();
     }
-    if (previous && previous !== this.thread && !previous.isBusy) this.#close(previous);
+    if (previous && previous !== this.thread && !previous.isBusy) {
+      if (previous.unsent) this.keepDraft(previous, previous.unsent.content);
+      this.#close(previous);
+    }
     if (this.thread.conversation) this.models.select(this.thread.conversation.model, { isChoice: false });
     this.#setTitle();
     this.changed();

@@ -35,12 +35,13 @@ export class MessageComposer extends Element {
     this.#area?.focus();
   }
 
-  /** Put a text into the field for the writer to go on with. */
+  /** Put a text into the field for the writer to go on with, before what is there already. */
   async fill(text) {
-    this.#set(text);
+    const kept = this.text.trim();
+    this.#set(kept ? `${text.trimEnd()}\n\n${kept}` : text);
     await this.updateComplete;
     this.#area.focus();
-    this.#area.setSelectionRange(text.length, text.length);
+    this.#area.setSelectionRange(this.text.length, this.text.length);
   }
 
   #set(text) {
