@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Coroutine
 from typing import Any
 
@@ -22,6 +24,8 @@ VERSION = "/v1"
 CHAT = "/chat/completions"
 EMBEDDINGS = "/embeddings"
 MODELS = "/models"
+SWITCH_SECONDS = 0.001
+"""Longest time that another thread (one that ships usage, say) holds the interpreter while calls wait for it."""
 
 
 class GatewayApplication:
@@ -61,6 +65,7 @@ class GatewayApplication:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
+        _settle_down()
         # Neither database nor Redis needs to be there: what they know is fetched when they are.
         runtime = get_runtime()
         runtime.catalogue.refresh()
@@ -69,6 +74,13 @@ class GatewayApplication:
         await runtime.close()
         await runtime.loop.run_in_executor(None, close_journal)
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _settle_down() -> None:
+    """Prepare the interpreter for serving: what is loaded by now stays, and no thread keeps the loop waiting for long."""
+    gc.collect()
+    gc.freeze()
+    sys.setswitchinterval(SWITCH_SECONDS)
 
 
 async def _list(exchange: Exchange) -> None:
