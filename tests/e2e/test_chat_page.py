@@ -327,6 +327,7 @@ def test_keyboard_alone_is_enough(page):
     page.keyboard.type("[echo:by hand]")
     page.keyboard.press("Enter")
     expect(answers(page)).to_have_text(["by hand"])
+    expect(page.get_by_role("button", name="Send")).to_be_visible()
     expect(page.get_by_label("Message", exact=True)).to_be_focused()
     page.keyboard.type("one")
     page.keyboard.press("Shift+Enter")
