@@ -16,12 +16,16 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 
 from apps.conversations.services.answering import leave_desk  # noqa: E402
 from apps.conversations.urls import websocket_urlpatterns  # noqa: E402
+from apps.core.web.bodies import BoundedBodies  # noqa: E402
 from apps.gateway.edge import GatewayApplication  # noqa: E402
 from apps.users.sockets import SocketActorMiddleware  # noqa: E402
 
 gateway = GatewayApplication()
 _routes = ProtocolTypeRouter(
-    {"http": django_application, "websocket": SocketActorMiddleware(URLRouter(websocket_urlpatterns))}
+    {
+        "http": BoundedBodies(django_application),
+        "websocket": SocketActorMiddleware(URLRouter(websocket_urlpatterns)),
+    }
 )
 
 

@@ -73,6 +73,10 @@ class PreconditionFailed(AppError):
     code, status, title = "precondition_failed", 412, "It was changed in the meantime"
 
 
+class BodyLate(AppError):
+    code, status, title = "body_late", 408, "The body did not arrive in time"
+
+
 class TooLarge(AppError):
     code, status, title = "too_large", 413, "The request is too large"
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from rest_framework import pagination
+from rest_framework.request import Request
 from rest_framework.response import Response
+
+from apps.core.errors import InvalidInput
 
 
 class CursorPagination(pagination.CursorPagination):
@@ -18,6 +22,16 @@ class CursorPagination(pagination.CursorPagination):
     max_page_size = 200
     page_size_query_param = "page_size"
     ordering: Any = "-id"
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
+        """Return one page of rows. Raise InvalidInput for a position that no row of this list can have."""
+        try:
+            return super().paginate_queryset(queryset, request, view=view)
+        except (ValueError, OverflowError, ValidationError) as error:
+            if self.cursor_query_param not in request.query_params:
+                raise
+            sentence = "This cursor was not made by this list; begin without one."
+            raise InvalidInput(f"cursor: {sentence}", errors={"cursor": [sentence]}) from error
 
     def get_paginated_response(self, data: Any) -> Response:
         """Return one page."""

@@ -8,6 +8,8 @@ from typing import Any
 import uvicorn
 from django.core.management.base import BaseCommand, CommandParser
 
+from apps.core.web.heads import BoundedHttpProtocol
+
 KEEP_ALIVE_SECONDS = 75
 # Answers that still stream after this are cut: `up` waits a little longer, then kills.
 GRACEFUL_SECONDS = 5
@@ -36,7 +38,7 @@ def build_config() -> uvicorn.Config:
     return uvicorn.Config(
         "project.asgi:application",
         loop="uvloop",
-        http="httptools",
+        http=BoundedHttpProtocol,
         log_config=None,
         access_log=False,
         proxy_headers=False,  # TRUSTED_PROXIES decides, in the application
