@@ -7,6 +7,7 @@ from typing import Any
 import django_filters
 
 from apps.conversations.models import TITLE_LENGTH, Conversation
+from apps.core.api.filters import MomentFilter
 
 
 class ConversationFilter(django_filters.FilterSet):
@@ -14,8 +15,8 @@ class ConversationFilter(django_filters.FilterSet):
 
     search = django_filters.CharFilter(method="filter_title", max_length=TITLE_LENGTH, label="Words of the title.")
     model = django_filters.CharFilter(max_length=160, label="Model of the last answer.")
-    since = django_filters.IsoDateTimeFilter("last_message_at", lookup_expr="gte", label="Last message at or after.")
-    until = django_filters.IsoDateTimeFilter("last_message_at", lookup_expr="lt", label="Last message before.")
+    since = MomentFilter("last_message_at", lookup_expr="gte", label="Last message at or after.")
+    until = MomentFilter("last_message_at", lookup_expr="lt", label="Last message before.")
 
     class Meta:
         model = Conversation
