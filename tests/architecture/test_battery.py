@@ -93,3 +93,11 @@ def test_a_member_is_not_staff(row: dict[str, str], member: Membership) -> None:
 def test_what_does_not_exist_is_not_there_for_its_owner_either(row: dict[str, str]) -> None:
     status, problem = ask(with_key(MembershipFactory(role="owner"), []), row)
     assert (status, problem["status"]) in {(404, 404), (400, 400)}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "row", [row for row in CLOSED if row["method"] == "GET" and row["role"] in {"admin", "owner"}], ids=name
+)
+def test_head_needs_what_get_needs(row: dict[str, str]) -> None:
+    assert with_key(MembershipFactory(role="viewer"), []).head(fill(row["path"])).status_code == 403

@@ -424,3 +424,8 @@ class TestOutboundStats:
 
     def test_others_do_not(self, api: APIClient) -> None:
         assert api.get(self.URL).status_code == 403
+
+
+def test_a_time_that_no_calendar_has_is_refused(api: APIClient, endpoint: WebhookEndpoint) -> None:
+    answer = api.get(path(endpoint, "/deliveries?since=0001-01-01T00:00:00%2B23:00"))
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, ["since"])

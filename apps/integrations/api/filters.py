@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from django_filters import rest_framework as filters
 
+from apps.core.api.filters import MomentFilter
 from apps.integrations.choices import DeliveryState
 from apps.integrations.models import WebhookDelivery
 
@@ -15,8 +16,8 @@ class DeliveryFilter(filters.FilterSet):
 
     state = filters.MultipleChoiceFilter(choices=DeliveryState.choices)
     event_type = filters.CharFilter()
-    since = filters.IsoDateTimeFilter(field_name="occurred_at", lookup_expr="gte")
-    until = filters.IsoDateTimeFilter(field_name="occurred_at", lookup_expr="lt")
+    since = MomentFilter(field_name="occurred_at", lookup_expr="gte")
+    until = MomentFilter(field_name="occurred_at", lookup_expr="lt")
 
     class Meta:
         model = WebhookDelivery

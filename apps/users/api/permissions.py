@@ -30,12 +30,13 @@ class HasScope(BasePermission):
         method = request.method or ""
         if method == "OPTIONS":
             return True
-        scope = view.scopes.get("GET" if method == "HEAD" else method)
+        stated = "GET" if method == "HEAD" else method
+        scope = view.scopes.get(stated)
         if scope is None:
             return True  # DRF answers 405
         if not view.actor.has_scope(scope):
             raise ScopeMissing(f"This needs the scope {scope}.")
-        role = getattr(view, "roles", {}).get(method, "viewer" if method in SAFE else "member")
+        role = getattr(view, "roles", {}).get(stated, "viewer" if method in SAFE else "member")
         if role != NO_ROLE and RANK.get(view.actor.role, 0) < RANK[role]:
             raise RoleTooLow(f"This needs the role {role} in the organization; yours is {view.actor.role or 'none'}.")
         return True
