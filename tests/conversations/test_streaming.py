@@ -364,7 +364,7 @@ REFUSED: list[tuple[Any, int, str]] = [
     ({"content": "Hi"}, 400, "conversations.model_missing"),
     ({"content": "Hi", "model": "fake", "extra": 1}, 400, "invalid_input"),
     ({"content": "a\x00b", "model": "fake"}, 400, "invalid_input"),
-    ({"content": "a\ud800b", "model": "fake"}, 400, "invalid_input"),
+    ({"content": "a\ud800b", "model": "fake"}, 400, "parse_error"),
     ({"content": "x" * 400_001, "model": "fake"}, 400, "invalid_input"),
     ({"content": "Hi", "model": "a\x00b"}, 400, "invalid_input"),
     ({"content": "Hi", "model": "fake", "conversation_id": "conv_x"}, 400, "invalid_input"),
