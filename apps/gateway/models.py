@@ -13,7 +13,7 @@ from django.db.models import Q
 from apps.core.fields import EncryptedTextField
 from apps.core.models import Entity
 from apps.gateway.choices import Capability, ProviderKind, Tier
-from apps.gateway.querysets import DeploymentQuerySet, ModelQuerySet, ProviderQuerySet
+from apps.gateway.querysets import DeploymentQuerySet, ProviderQuerySet
 
 MODEL_NAME = RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$", "Use letters, digits and . _ : / @ + - only.")
 
@@ -92,8 +92,6 @@ class Model(Entity):
     is_active = models.BooleanField(default=True)
     is_sandbox = models.BooleanField(default=False, help_text="Answers are made up; for trials and tests.")
     loaded_values = models.JSONField(default=dict, blank=True, editable=False)
-
-    objects = ModelQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["name"], name="gateway_model_name_unique")]

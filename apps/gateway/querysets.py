@@ -9,20 +9,10 @@ from django.db.models import Count, Q
 
 
 class ProviderQuerySet(models.QuerySet[Any]):
-    def active(self) -> Self:
-        """Keep providers that calls may go to."""
-        return self.filter(is_active=True)
-
     def with_model_count(self) -> Self:
         """Add `model_count`: the models that each serves."""
         serving = Q(deployments__is_active=True, deployments__model__is_active=True)
         return self.annotate(model_count=Count("deployments__model", filter=serving, distinct=True))
-
-
-class ModelQuerySet(models.QuerySet[Any]):
-    def active(self) -> Self:
-        """Keep models that are offered at all."""
-        return self.filter(is_active=True)
 
 
 class DeploymentQuerySet(models.QuerySet[Any]):

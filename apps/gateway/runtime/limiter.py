@@ -105,7 +105,7 @@ class Limiter:
                 "may use: it can never be sent with this key.",
                 headers={"x-should-retry": "false"},
             )
-        tokens = prompt_tokens + answer_tokens if limit is None else min(prompt_tokens + answer_tokens, limit)
+        tokens = 0 if limit is None else min(prompt_tokens + answer_tokens, limit)
         item = _Item(PREFIX + caller.limit_key, _or_none(caller.requests_per_minute), _or_none(limit), tokens, 0, None)
         is_local = self._loop.time() < self._redis_due
         if not is_local:
@@ -122,7 +122,7 @@ class Limiter:
     def settle(self, admission: Admission, *, tokens: int) -> None:
         """Replace what was reserved by what was used. Never waits and never fails."""
         difference = tokens - admission.reserved_tokens
-        if not difference:
+        if not difference or admission.tokens_limit is None:
             return
         if admission.is_local:
             window = self._windows.get(admission.limit_key)

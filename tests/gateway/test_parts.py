@@ -1,0 +1,155 @@
+"""Small parts of the life of a call."""
+
+from __future__ import annotations
+
+import math
+from unittest.mock import patch
+
+import orjson
+import pytest
+from django.db import OperationalError
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from apps.core.errors import AppError, Conflict, NotAuthenticated
+from apps.gateway.api.openapi import add_machine_operations
+from apps.gateway.edge.problems import describe_error, error_headers
+from apps.gateway.models import Provider
+from apps.gateway.providers.base import Target, UpstreamRateLimited, UpstreamUnauthenticated, Usage
+from apps.gateway.runtime import replay
+from apps.gateway.services import announcing, meter, metering, open_chat
+from apps.gateway.services.loading import list_provider_models
+from apps.gateway.services.renaming import ModelRenamer
+from apps.gateway.services.routing import order_routes
+from tests.gateway.conftest import OFFLINE_SECRET, find_offline, offline_entry, offline_snapshot
+
+
+def test_the_name_is_changed_wherever_it_stands() -> None:
+    renamer = ModelRenamer("public")
+    first = renamer.rename(b'{"id":"1","model":"secret-2026","choices":[]}')
+    again = renamer.rename(b'{"id":"1","model":"secret-2026","note":"\\"model\\":\\"secret-2026\\""}')
+    other = renamer.rename(b'{"model" : "secret-2026"}')
+    spaced = ModelRenamer("public").rename(b'{"model": "secret-2026", "id": 1}')
+    assert first == b'{"id":"1","model":"public","choices":[]}'
+    assert orjson.loads(again) == {"id": "1", "model": "public", "note": '"model":"secret-2026"'}
+    assert orjson.loads(other) == {"model": "public"}
+    assert spaced == b'{"model":"public", "id": 1}'
+
+
+@pytest.mark.parametrize(
+    ("error", "described"),
+    [
+        (
+            NotAuthenticated("x"),
+            {"message": "x", "type": "authentication_error", "param": None, "code": "invalid_api_key"},
+        ),
+        (Conflict("x"), {"message": "x", "type": "conflict_error", "param": None, "code": "conflict"}),
+        (AppError("x", status=500), {"message": "x", "type": "server_error", "param": None, "code": "error"}),
+        (
+            UpstreamRateLimited("x", upstream_code="quota", upstream_type="tokens"),
+            {"message": "x", "type": "tokens", "param": None, "code": "quota"},
+        ),
+    ],
+)
+def test_failures_are_described_as_openai_does(error: AppError, described: dict[str, object]) -> None:
+    assert describe_error(error) == described
+
+
+def test_headers_say_when_and_whether_to_try_again() -> None:
+    headers = dict(error_headers(UpstreamRateLimited("x", retry_after_seconds=1.5)))
+    assert (headers[b"retry-after"], headers[b"retry-after-ms"]) == (b"2", b"1500")
+    assert dict(error_headers(UpstreamUnauthenticated("x")))[b"x-should-retry"] == b"false"
+
+
+def test_long_texts_are_estimated_and_short_ones_counted() -> None:
+    assert metering.count_texts(["Hello", " world"], "gpt-4o") == 2
+    long = ["word "] * 20_000
+    assert metering.count_texts(long, "gpt-4o") == math.ceil(100_000 * 0.32)
+    request = {"messages": [{"role": "user", "content": "Hello world"}]}
+    assert metering.count_request(request, model="gpt-4o", estimate=10) == 9
+    assert metering.count_request(request, model="gpt-4o", estimate=30_000) == 30_000
+
+
+def test_what_a_cut_stream_told_of_its_prompt_is_kept() -> None:
+    known = Usage(prompt_tokens=100, completion_tokens=1, cached_tokens=40, cache_write_tokens=5)
+    found = metering.count_stream(["Hello", " world"], {}, model="gpt-4o", prompt_estimate=7, known=known)
+    assert found == Usage(prompt_tokens=100, completion_tokens=2, cached_tokens=40, cache_write_tokens=5)
+
+
+def test_equals_share_calls_by_weight_and_the_lower_priority_waits() -> None:
+    targets = tuple(Target(name, "sandbox", "", "", name) for name in ("a", "b", "c"))
+    entry = offline_entry("model", targets=targets)
+
+    class Rested:
+        resting: dict[str, float] = {}
+
+        class loop:
+            time = staticmethod(lambda: 0.0)
+
+    assert [route.target.provider for route in order_routes(entry, Rested)] == ["a", "b", "c"]
+    Rested.resting = {"dep_0": 10.0}
+    assert [route.target.provider for route in order_routes(entry, Rested)] == ["b", "c", "a"]
+
+
+async def test_a_long_stream_notes_how_far_it_has_come(offline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meter, "PROGRESS_SECONDS", 0.0)
+    actor = find_offline(OFFLINE_SECRET)[0].actor
+    request = {
+        "model": "small",
+        "stream": True,
+        "messages": [{"role": "user", "content": "[echo:one two three]"}],
+        "user": "h\0alf \ud800",
+    }
+    call = await open_chat(actor=actor, request=request, endpoint="x")
+    async for _ in call.batches():
+        pass
+    [segment] = offline.journal.segments()
+    lines = [orjson.loads(line) for line in segment.path.read_bytes().splitlines()]
+    assert [line["k"] for line in lines][:2] == ["f", "p"]
+    assert lines[-1]["k"] == "d"
+    assert lines[-2]["ct"] > 0
+    assert lines[0]["eu"] == "half ?"
+    await call.cancel()
+    call.abort(None)
+    assert call.status == "ok"
+
+
+async def test_a_database_that_is_down_ends_no_running_call(offline, monkeypatch: pytest.MonkeyPatch) -> None:
+    actor = find_offline(OFFLINE_SECRET)[0].actor
+    request = {"model": "small", "stream": True, "messages": [{"role": "user", "content": "[echo:on]"}]}
+    call = await open_chat(actor=actor, request=request, endpoint="x")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OperationalError("down")
+
+    monkeypatch.setattr("apps.gateway.services.calls.confirm_caller", refuse)
+    await call.recheck()
+    texts = [chunk.text async for batch in call.batches() for chunk in batch]
+    assert "".join(texts) == "on"
+    assert offline_snapshot().models.keys() == {"small", "vectors"}
+
+
+def test_a_change_that_cannot_be_announced_is_made_all_the_same() -> None:
+    with patch.object(announcing, "get_redis", side_effect=RedisConnectionError("down")) as asked:
+        announcing._send()
+    assert asked.called
+
+
+async def test_a_provider_without_variables_lists_nothing(settings) -> None:
+    settings.GATEWAY_PROVIDERS = {}
+    assert await list_provider_models(Provider(slug="gone", kind="openai", from_environment=True)) == []
+
+
+def test_the_document_describes_the_machines_entrance() -> None:
+    result = add_machine_operations({"paths": {}}, None, None, True)
+    operations = {path: list(item) for path, item in result["paths"].items()}
+    assert operations == {
+        "/v1/chat/completions": ["post"],
+        "/v1/embeddings": ["post"],
+        "/v1/models": ["get"],
+        "/v1/models/{model}": ["get"],
+    }
+    assert "text/event-stream" in result["paths"]["/v1/chat/completions"]["post"]["responses"]["200"]["content"]
+
+
+def test_batches_are_bounded() -> None:
+    assert [len(batch) for batch in replay.batched_entries([None] * 2500)] == [1000, 1000, 500]
