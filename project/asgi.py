@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings.local")
 
@@ -13,10 +13,12 @@ django_application = get_asgi_application()
 
 # Everything below reads models, so it comes after Django's start.
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from django.urls import re_path  # noqa: E402
 
 from apps.conversations.services.answering import leave_desk  # noqa: E402
 from apps.conversations.urls import websocket_urlpatterns  # noqa: E402
 from apps.core.web.bodies import BoundedBodies  # noqa: E402
+from apps.core.web.sockets import refuse_socket  # noqa: E402
 from apps.gateway.edge import GatewayApplication  # noqa: E402
 from apps.users.sockets import SocketActorMiddleware  # noqa: E402
 
@@ -24,7 +26,9 @@ gateway = GatewayApplication()
 _routes = ProtocolTypeRouter(
     {
         "http": BoundedBodies(django_application),
-        "websocket": SocketActorMiddleware(URLRouter(websocket_urlpatterns)),
+        "websocket": SocketActorMiddleware(
+            URLRouter([*websocket_urlpatterns, re_path("", cast("Any", refuse_socket))])
+        ),
     }
 )
 

@@ -16,7 +16,7 @@ from apps.core.errors import AppError, BodyLate, TooLarge
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
+Application = Callable[..., Awaitable[None]]
 
 BODY_SECONDS = 60.0
 """Longest wait for a whole body."""
