@@ -68,7 +68,7 @@ def wait_for_redis() -> None:
 
 
 def bring_up_to_date(*, may_migrate: bool, say: Callable[[str], None]) -> Access:
-    """Apply what migrations are missing, bootstrap, load the catalogue; one machine at a time.
+    """Apply what migrations are missing, load the catalogue, bootstrap; one machine at a time.
 
     Raises:
         StartError: migrations are missing and may not be applied.
@@ -83,10 +83,10 @@ def bring_up_to_date(*, may_migrate: bool, say: Callable[[str], None]) -> Access
         if missing:
             say(f"applying {len(missing)} migrations")
             call_command("migrate", interactive=False, verbosity=0)
-        access = bootstrap()
-        # After each start: providers come and go with the environment.
+        # At each start: providers come and go with the environment.
         call_command("load_models", stdout=io.StringIO())
-        return access
+        # Last: what fails after it would take the only copy of a new password along.
+        return bootstrap()
 
 
 def find_missing_migrations() -> list[str]:

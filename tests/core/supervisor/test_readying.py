@@ -102,7 +102,7 @@ def test_services_that_are_down_are_named(monkeypatch, wait, target, error):
 def test_a_database_that_is_up_to_date_is_not_migrated(commands):
     assert find_missing_migrations() == []
     access = bring_up_to_date(may_migrate=True, say=pytest.fail)
-    assert commands == ["bootstrap", "load_models"]
+    assert commands == ["load_models", "bootstrap"]
     assert access == Access("a@b.c", "word", "pk_live_x", "pk_live_")
 
 
@@ -111,7 +111,7 @@ def test_missing_migrations_are_told_and_applied_before_the_bootstrap(commands, 
     monkeypatch.setattr(readying, "find_missing_migrations", lambda: ["users.0002_more"])
     said = []
     bring_up_to_date(may_migrate=True, say=said.append)
-    assert commands == ["migrate", "bootstrap", "load_models"]
+    assert commands == ["migrate", "load_models", "bootstrap"]
     assert said == ["applying 1 migrations"]
 
 
@@ -217,6 +217,17 @@ class TestUp:
         monkeypatch.setattr(Stage, "is_asked_to_stop", True)
         call_command("up")
         assert shown == ["services", "database", "redis", True]
+
+    def test_a_new_password_is_told_when_the_programs_cannot_even_be_loaded(self, shown, monkeypatch):
+        def fail(programs):
+            raise ImportError("no such module")
+
+        monkeypatch.setattr(up, "bring_up_to_date", lambda **options: Access("a@b.c", "word", "pk_live_x", "pk_live_"))
+        monkeypatch.setattr(up, "get_ready_to_fork", fail)
+        with pytest.raises(ImportError):
+            call_command("up")
+        assert "a@b.c  password: word" in shown[-1]
+        assert "pk_live_x" in shown[-1]
 
     def test_without_web_it_neither_asks_for_health_nor_names_places(self, shown, monkeypatch):
         monkeypatch.setattr(Stage.premises, "listener", None)

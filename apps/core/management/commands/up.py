@@ -12,6 +12,7 @@ from apps.core.supervisor.banner import Announcement
 from apps.core.supervisor.health import HealthProbe
 from apps.core.supervisor.launch import Stage
 from apps.core.supervisor.options import add_arguments
+from apps.core.supervisor.premises import Premises
 from apps.core.supervisor.programs import build_programs, get_ready_to_fork
 from apps.core.supervisor.readying import bring_up_to_date, wait_for_database, wait_for_redis
 from apps.core.supervisor.supervisor import Supervisor
@@ -40,17 +41,6 @@ class Command(BaseCommand):
         wait_for_database()
         wait_for_redis()
         access = bring_up_to_date(may_migrate=not options["no_migrate"], say=premises.output.say)
-        if Stage.is_asked_to_stop:
-            return
-        plan = premises.plan
-        get_ready_to_fork(plan.programs)
-        supervisor = Supervisor(services=premises.services, output=premises.output, remember=premises.remember)
-
-        def let_go() -> None:
-            premises.let_go()
-            supervisor.let_go()
-
-        probe = HealthProbe(plan.host, plan.port) if premises.listener else None
         announcement = Announcement(
             output=premises.output,
             access=access,
@@ -60,6 +50,19 @@ class Command(BaseCommand):
             begun=premises.begun,
         )
         try:
-            supervisor.run(build_programs(premises, let_go), probe=probe, announce=announcement.make)
+            if not Stage.is_asked_to_stop:
+                self._run_programs(premises, announcement)
         finally:
             announcement.make_up_for()
+
+    def _run_programs(self, premises: Premises, announcement: Announcement) -> None:
+        plan = premises.plan
+        get_ready_to_fork(plan.programs)
+        supervisor = Supervisor(services=premises.services, output=premises.output, remember=premises.remember)
+
+        def let_go() -> None:
+            premises.let_go()
+            supervisor.let_go()
+
+        probe = HealthProbe(plan.host, plan.port) if premises.listener else None
+        supervisor.run(build_programs(premises, let_go), probe=probe, announce=announcement.make)
