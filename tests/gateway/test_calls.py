@@ -246,3 +246,44 @@ async def test_a_key_is_bound_to_its_models(runtime, records) -> None:
 async def test_somebody_without_an_organization_calls_nothing(runtime) -> None:
     with pytest.raises(PermissionRefused):
         await open_chat(actor=Actor(kind=ActorKind.USER, user_id=uuid7()), request=ask(), endpoint="x")
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+async def test_a_reader_that_is_cancelled_before_the_first_byte(
+    upstream: Upstream, runtime, caller: Actor, records, is_stream: bool
+) -> None:
+    await runtime.catalogue.reload()
+    upstream.play(Scenario(is_silent=True))
+
+    async def read_all() -> None:
+        call = await open_chat(actor=caller, request=ask(model="upstream-model", stream=is_stream), endpoint="x")
+        await call.result()
+
+    reader = asyncio.create_task(read_all())
+    await asyncio.sleep(0.1)
+    reader.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reader
+    assert [record.status for record in await records()] == ["cancelled"]
+
+
+async def test_a_call_that_was_cancelled_before_it_began_forwards_nothing(
+    upstream: Upstream, runtime, caller: Actor, records
+) -> None:
+    await runtime.catalogue.reload()
+    call = await open_chat(actor=caller, request=ask(model="upstream-model"), endpoint="x")
+    call.abort(None)
+    with pytest.raises(CallCancelled):
+        await call.result()
+    assert upstream.received == []
+
+
+async def test_a_stream_without_a_single_event_is_broken(runtime, caller: Actor, records, monkeypatch) -> None:
+    async def nothing(self, **_):
+        for batch in ():
+            yield batch
+
+    monkeypatch.setattr("apps.gateway.providers.sandbox.SandboxProvider.stream", nothing)
+    with pytest.raises(UpstreamError):
+        await open_chat(actor=caller, request=ask(stream=True), endpoint="x")
+    assert {(record.status, record.error_code) for record in await records()} == {("error", "gateway.upstream_broken")}

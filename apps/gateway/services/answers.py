@@ -24,7 +24,7 @@ def encode_completion(completion: Completion, call: RunningCall) -> bytes:
         return completion.body
     payload = completion.payload if completion.payload is not None else orjson.loads(completion.body or b"{}")
     if not has_usage:
-        payload["usage"] = call.meter.fill_usage().as_openai()
+        payload["usage"] = call.meter.settled_usage().as_openai()
     if call.upstream_model != call.model:
         payload["model"] = call.model
     return orjson.dumps(payload)
@@ -68,7 +68,7 @@ class EventEncoder:
             "created": call.created,
             "model": call.model,
             "choices": [],
-            "usage": call.meter.fill_usage().as_openai(),
+            "usage": call.meter.settled_usage().as_openai(),
         }
         return PREFIX + orjson.dumps(event) + END + DONE
 

@@ -128,10 +128,8 @@ class Meter:
         self._journal.finish(self._segment, self._done_line(usage, seconds, error))
         self._texts.clear()
 
-    def fill_usage(self) -> Usage:
-        """Return the usage, counting it now where the provider gave none."""
-        if self.usage is None:
-            self._count()
+    def settled_usage(self) -> Usage:
+        """Return what an ended call has used: the provider's figures, or ours."""
         assert self.usage is not None
         return self.usage
 
