@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -11,13 +12,13 @@ from apps.audit.models import TrailEntry
 from apps.audit.querysets import plain_id
 from apps.audit.selectors import describe_actor, public_actor, public_object_id, public_values, trail_of
 from apps.core.actor import Actor, system_actor
-from apps.core.ids import encode_id, uuid7
+from apps.core.ids import encode_id
 from apps.users.models import Membership
 from tests.factories.audit import make_key_as
 from tests.factories.users import OrganizationFactory
 
 pytestmark = pytest.mark.django_db
-KEY = uuid7()
+KEY = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 
 
 def test_only_administrators_see_and_only_their_organization(actor: Actor, member: Membership) -> None:

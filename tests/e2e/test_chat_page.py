@@ -12,7 +12,7 @@ from tests.support.browser import Watch, find_chromium, open_browser
 from tests.support.running import RunningPortico
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("chat_page")]
 
 EMAIL, PASSWORD = "reader@portico.test", "a-long-enough-password-for-tests"
 PATIENCE = 15_000  # ms; two cores may be busy with other tests
