@@ -13,6 +13,8 @@ from apps.conversations.services.messages import Parent, Place
 from apps.conversations.services.runs import Chat
 from apps.core.errors import InvalidInput, NotFound
 
+LEGIBLE_CHARACTERS = 8
+
 Kind = type[Conversation] | type[Message] | type[Run]
 
 
@@ -70,3 +72,10 @@ class RevealForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 3}),
         help_text="Say who asked and what for, with the ticket's number. The audit trail keeps it for good.",
     )
+
+    def clean_reason(self) -> str:
+        """Return the reason. Raise ValidationError for one that nobody can read: invisible characters count for nothing."""
+        reason: str = self.cleaned_data["reason"]
+        if sum(character.isalnum() for character in reason) < LEGIBLE_CHARACTERS:
+            raise forms.ValidationError("Write a reason in words.")
+        return reason

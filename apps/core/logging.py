@@ -24,7 +24,12 @@ SECRET_VALUES = re.compile(
     r"|sk-[0-9A-Za-z_-]{16,}"
     r"|(?i:bearer)\s+[0-9A-Za-z._~+/=-]{8,}"
     r"|eyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]*"
+    r"|prt_[0-9A-Za-z_-]{8,}"
     r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"
+    # In a query string the name is all that tells: the operator's own key and OAuth2 tokens have no form.
+    r"|(?<=[?&]access_token=)[^&\s\"']+"
+    r"|(?<=[?&]token=)[^&\s\"']+"
+    r"|(?<=[?&]code=)[^&\s\"']+"
 )
 
 

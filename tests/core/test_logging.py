@@ -18,6 +18,7 @@ from apps.core.logging import MASK, build_logging, mask
 CANARIES = [
     "pk_live_0123456789ABCDEFGHIJKLMNOPQRSTUVW",
     "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "prt_0123456789abcdefghijklmnop-_0123456789",
     "sk-proj-abcdefghijklmnopqrstuvwxyz",
     "Bearer abcdefghijklmnop",
     "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxMjM0NTYifQ.c2lnbmF0dXJl",
@@ -55,6 +56,12 @@ def test_a_value_with_a_secret_name_is_masked(name: str) -> None:
 def test_urls_lose_their_passwords_and_nothing_else() -> None:
     assert mask("postgresql://portico:hunter2@db:5432/x") == f"postgresql://{MASK}@db:5432/x"
     assert mask({"tokens": 12, "key": "title", "n": None}) == {"tokens": MASK, "key": "title", "n": None}
+
+
+@pytest.mark.parametrize("name", ["access_token", "token", "code"])
+def test_what_a_query_string_calls_a_secret_is_masked_whatever_it_looks_like(name: str) -> None:
+    line = f'"WebSocket /api/v3/chat/ws?after=7&{name}=0123456789abcdef&x=1" [accepted]'
+    assert mask(line) == f'"WebSocket /api/v3/chat/ws?after=7&{name}={MASK}&x=1" [accepted]'
 
 
 def test_a_line_is_json_with_request_and_caller(lines: StringIO) -> None:
