@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_LINES = 400
+MOST_REPEATED_LINES = 7
 FRONT_DOORS = {"models", "querysets", "services", "selectors", "events", "errors", "choices", "key_format", "scopes"}
 # The plumbing that an entrance shares with the entrances of houses below it.
 ENTRANCE_DOORS = {"api", "sockets", "forms", "admin"}
@@ -153,6 +155,21 @@ def publish_instead_of_signals(source: Source) -> list[str]:
 def reach_rows_through_the_actor(source: Source) -> list[str]:
     """`.objects.all()` does not appear in api/."""
     return [f"{source.path} reads .objects.all()"] if source.room == "api" and ".objects.all()" in source.text else []
+
+
+def find_copies(found: Iterable[Source]) -> list[str]:
+    """Return the functions of more than seven lines whose bodies are also those of another function."""
+    homes: dict[str, list[str]] = defaultdict(list)
+    for source in found:
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                body = "\n".join(map(ast.unparse, node.body[ast.get_docstring(node) is not None :]))
+                homes[body].append(f"{source.path}:{node.lineno} {node.name}")
+    return [
+        " is a copy of ".join(places)
+        for body, places in homes.items()
+        if len(places) > 1 and body.count("\n") >= MOST_REPEATED_LINES
+    ]
 
 
 LAWS: list[Callable[[Source], list[str]]] = [

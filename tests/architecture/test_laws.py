@@ -65,6 +65,20 @@ def test_what_is_lawful_is_not_caught(path: str, text: str) -> None:
     assert [violation for law in LAWS for violation in law(Source(path, text))] == []
 
 
+def test_nothing_is_there_twice() -> None:
+    assert laws.find_copies(laws.sources()) == []
+
+
+def test_a_copy_is_caught_whatever_it_is_called_and_documented_as() -> None:
+    lines = "".join(f"    light({number})\n" for number in range(8))
+    found = [
+        Source("apps/billing/services.py", f'def charge():\n    """Charge."""\n{lines}'),
+        Source("apps/events/services.py", f"async def relay():\n{lines}"),
+        Source("apps/users/services.py", f"def greet():\n{lines.replace('5', '7')}"),
+    ]
+    assert laws.find_copies(found) == ["apps/billing/services.py:1 charge is a copy of apps/events/services.py:1 relay"]
+
+
 @pytest.fixture
 def street(tmp_path: Path) -> Path:
     """Return a copy of the product's modules in which a violation can be planted."""
