@@ -15,6 +15,7 @@ from apps.core.errors import InvalidInput
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _DIGITS = {letter: value for value, letter in enumerate(ALPHABET)}
+MOST_AHEAD = 10_000 << 12
 _lock = threading.Lock()
 _last = 0
 
@@ -22,13 +23,16 @@ _last = 0
 def uuid7() -> UUID:
     """Return a UUIDv7 (RFC 9562, 5.7), strictly increasing within this process.
 
-    48 bits of Unix milliseconds, 12 bits of a counter seeded from the clock's microseconds, 62 random bits.
+    48 bits of Unix milliseconds, 12 bits of a counter seeded from the clock's microseconds, 62 random bits. A clock that
+    is set back by more than ten seconds was wrong before: from then on its new time counts.
     """
     global _last  # noqa: PLW0603 - one counter per process is the point
     nanoseconds = time.time_ns()
     stamp = (nanoseconds // 1_000_000 << 12) | (nanoseconds % 1_000_000 * 4096 // 1_000_000)
     with _lock:
-        _last = stamp = max(stamp, _last + 1)
+        if stamp > _last - MOST_AHEAD:
+            stamp = max(stamp, _last + 1)
+        _last = stamp
     value = (stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64 | 0b10 << 62
     return UUID(int=value | int.from_bytes(os.urandom(8)) >> 2)
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +35,21 @@ def test_an_id_is_a_version_7_uuid_with_its_time() -> None:
     made = uuid7()
     assert (made.version, made.variant) == (7, "specified in RFC 4122")
     assert abs(time_of(made) - before) < timedelta(seconds=1)
+
+
+def test_a_clock_that_was_far_ahead_does_not_date_later_ids() -> None:
+    with time_machine.travel(datetime.now(UTC) + timedelta(days=365), tick=False):
+        ahead, next_ahead = uuid7(), uuid7()
+    after, next_after = uuid7(), uuid7()
+    assert ahead < next_ahead
+    assert after < next_after < ahead
+    assert abs(time_of(after) - datetime.now(UTC)) < timedelta(seconds=5)
+
+
+def test_a_clock_that_is_set_back_a_little_keeps_the_order() -> None:
+    with time_machine.travel(datetime.now(UTC) + timedelta(seconds=5), tick=False):
+        ahead = uuid7()
+    assert uuid7() > ahead
 
 
 # The published valid pairs of the TypeID specification.
