@@ -109,6 +109,8 @@ def _prefix_of_column(name: str, model: type[models.Model] | None) -> str:
 def _prefix_of_name(name: str) -> str:
     """Return the prefix of the model that is called so, or of the only one whose name ends so (`session`)."""
     stem = "user" if name == "impersonator_id" else name.removesuffix("_id").replace("_", "")
+    if stem == "request":  # known by its usage record, which is called otherwise
+        return "req"
     prefixes = prefixes_by_name()
     if stem in prefixes:
         return prefixes[stem]

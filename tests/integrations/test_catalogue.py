@@ -89,6 +89,14 @@ def test_ids_are_shown_as_the_api_shows_them_and_everything_else_as_it_is() -> N
     }
 
 
+def test_a_request_is_named_as_in_headers_and_exports() -> None:
+    data = build_body(
+        event_type="x.y", occurred_at="2026-03-01T12:00:00Z", aggregate_type="lantern", aggregate_id=EXAMPLE_ID,
+        aggregate_version=1, organization_id=None, payload={"request_id": str(EXAMPLE_ID)},
+    )["data"]  # fmt: skip
+    assert data["request_id"] == encode_id("req", EXAMPLE_ID)
+
+
 def test_an_id_that_is_no_uuid_is_left_as_it_is() -> None:
     data = build_body(
         event_type="x.y", occurred_at="2026-03-01T12:00:00Z", aggregate_type="lantern", aggregate_id=EXAMPLE_ID,

@@ -96,8 +96,8 @@ def build_body(
 
 @lru_cache(maxsize=1)
 def _prefixes() -> dict[str, str]:
-    """Return the id prefix of every noun: `api_key` → `key`."""
-    found: dict[str, str] = {}
+    """Return the id prefix of every noun: `api_key` → `key`. A request is known by its usage record, no entity."""
+    found = {"request": "req"}
     queue: list[type[Entity]] = [Entity]  # type: ignore[type-abstract]
     while queue:
         for child in queue.pop().__subclasses__():
