@@ -140,8 +140,8 @@ class UsageRecordAdmin(ReadOnlyModelAdmin):
     """Every call, newest first."""
 
     list_display: ClassVar[Any] = (
-        "shown_id", "shown_time", "shown_organization", "shown_user", "shown_model", "shown_status", "shown_tokens",
-        "shown_cost", "shown_latency",
+        "shown_id", "shown_time", "shown_cost", "shown_tokens", "shown_model", "shown_status", "shown_user",
+        "shown_organization", "shown_latency",
     )  # fmt: skip
     list_filter: ClassVar[Any] = (
         ModelFilter, ("status", ChoicesDropdownFilter), OrganizationFilter, ("created_at", RangeDateTimeFilter),

@@ -48,7 +48,7 @@ class WebhookEndpointAdmin(ModelAdmin):
     autocomplete_fields: ClassVar[Any] = ("organization",)
     ordering: ClassVar[Any] = ("-id",)
     readonly_fields: ClassVar[Any] = (
-        "health",
+        "health_in_words",
         "queue_depth",
         "oldest_queued_at",
         "consecutive_failures",
@@ -83,6 +83,11 @@ class WebhookEndpointAdmin(ModelAdmin):
         if endpoint.consecutive_failures:
             return "failing", f"{endpoint.consecutive_failures} failures in a row"
         return "well", "well"
+
+    @admin.display(description="health")
+    def health_in_words(self, endpoint: WebhookEndpoint) -> str:
+        """Say the same on the endpoint's own page, where a label is no badge."""
+        return self.health(endpoint)[1]
 
     @admin.display(description="queue")
     def queue_depth(self, endpoint: Any) -> int:

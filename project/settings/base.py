@@ -290,6 +290,7 @@ METRICS_TOKEN = ENV.metrics_token.get_secret_value()
 # Words and times
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
+FORMAT_MODULE_PATH = ["project.formats"]
 USE_I18N = True
 USE_TZ = True
 
@@ -307,6 +308,7 @@ UNFOLD = {
     "SITE_HEADER": "Portico",
     "SITE_SYMBOL": "hub",
     "SITE_ICON": lambda request: static("core/mark.svg"),
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("core/mark.svg")}],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "LOGIN": {"form": "apps.users.forms.ThrottledAuthenticationForm"},
