@@ -25,13 +25,16 @@ def staff_actor(request: HttpRequest) -> Actor:
     return replace(system_actor(request_id=person.request_id), user_id=person.user_id, is_staff=True)
 
 
-def show_secret(request: HttpRequest, model_admin: Any, *, title: str, secret: str, back: str) -> TemplateResponse:
-    """Answer the one page that shows a fresh secret."""
+def show_secret(
+    request: HttpRequest, model_admin: Any, *, title: str, secret: str, back: str, client_id: str = ""
+) -> TemplateResponse:
+    """Answer the one page that shows a fresh secret; that of an OAuth client with the client ID it goes with."""
     context = {
         **model_admin.admin_site.each_context(request),
         "title": title,
         "opts": model_admin.opts,
         "secret": secret,
+        "client_id": client_id,
         "back": back,
     }
     return TemplateResponse(request, "users/admin/secret.html", context, headers={"Cache-Control": "no-store"})

@@ -110,7 +110,8 @@ class OAuthClientAdmin(ServiceAdmin):
 
     def _show(self, request: HttpRequest, client: OAuthClient, secret: str) -> HttpResponseBase:
         back = reverse("admin:users_oauthclient_change", args=[client.pk])
-        return show_secret(request, self, title=f"Secret of {client}", secret=secret, back=back)
+        title = f"Secret of {client}"
+        return show_secret(request, self, title=title, secret=secret, back=back, client_id=client.client_id)
 
 
 class TokenAdmin(ReadOnlyModelAdmin):
