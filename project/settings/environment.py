@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -148,6 +149,14 @@ class Environment(BaseSettings):
     def split_commas(cls, value: object) -> object:
         """Accept `a, b` for a list."""
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("email_url")
+    @classmethod
+    def name_a_mail_server(cls, value: str) -> str:
+        """Refuse what names no server: mails would vanish."""
+        if value and not re.match(r"smtps?://([^/@]*@)?[^/@:]+", value):
+            raise ValueError("Give smtp://user:password@host:port or smtps://…")
+        return value
 
     def providers(self) -> dict[str, dict[str, str]]:
         """Return the providers that the environment names: slug → name, base_url, credential. The slug is the kind."""

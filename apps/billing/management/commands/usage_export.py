@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 from django.db import transaction
 
 from apps.billing.selectors.exporting import export_usage, write_csv
 
 
 def parse_moment(text: str) -> datetime:
-    """Return an ISO 8601 date or time as a time; UTC where it names no zone. Raise CommandError for anything else."""
+    """Return an ISO 8601 date or time as a time; UTC where it names no zone. Raise ArgumentTypeError for anything else."""
     try:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise CommandError(
+        raise ArgumentTypeError(
             f"'{text}' is not an ISO 8601 date or time, for example 2026-11-01 or 2026-11-01T12:00Z."
         ) from None
 
