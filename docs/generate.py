@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import django
 from django.core.management import call_command
@@ -36,6 +36,12 @@ def _default(name: str) -> str:
     return "" if value is None else str(value)
 
 
+def _choices(name: str) -> str:
+    """Return the values that may be given, if they are counted: ` (interval, always)`."""
+    annotation = Environment.model_fields[name].annotation
+    return f" ({', '.join(get_args(annotation))})" if get_origin(annotation) is Literal else ""
+
+
 def settings_page() -> str:
     """Return docs/settings.md."""
     lines = [
@@ -50,7 +56,7 @@ def settings_page() -> str:
     ]
     for name, field in Environment.model_fields.items():
         default = f"`{_default(name)}`" if _default(name) else ""
-        lines.append(f"| `{field.alias}` | {default} | {field.description} |")
+        lines.append(f"| `{field.alias}` | {default} | {field.description}{_choices(name)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -58,7 +64,7 @@ def env_example() -> str:
     """Return .env.example: every variable, commented out, with its default."""
     lines = ["# Every variable that Portico reads; docs/settings.md says the same as a table.", ""]
     for name, field in Environment.model_fields.items():
-        lines += [f"# {field.description}", f"#{field.alias}={_default(name)}", ""]
+        lines += [f"# {field.description}{_choices(name)}", f"#{field.alias}={_default(name)}", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
