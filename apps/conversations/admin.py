@@ -137,7 +137,7 @@ class RunAdmin(MetadataAdmin):
     )  # fmt: skip
     fields: ClassVar[Any] = (
         "public_id", "organization", "user", "conversation", "message", "status", "model", "request_id", "owner_id",
-        "cancel_requested_at", "last_seq", "error_status", "created_at", "finished_at", "duration_seconds",
+        "cancel_requested_at", "last_seq", "error_status", "error_retry_at", "created_at", "finished_at", "duration_seconds",
     )  # fmt: skip
     list_filter: ClassVar[Any] = ("status", "model", "created_at")
     list_select_related: ClassVar[Any] = ("organization", "user")

@@ -187,6 +187,8 @@ class Run(Entity):
     cancel_requested_at = models.DateTimeField(null=True, editable=False)
     last_seq = models.PositiveIntegerField(default=1, editable=False)
     error_status = models.PositiveSmallIntegerField(null=True, editable=False)
+    # When the caller may try again, where the failure says so.
+    error_retry_at = models.DateTimeField(null=True, editable=False)
     caller = models.CharField(max_length=96, blank=True, editable=False)
     idempotency_key = models.CharField(max_length=255, blank=True, editable=False)
     fingerprint = models.CharField(max_length=64, blank=True, editable=False)
@@ -220,6 +222,12 @@ class Run(Entity):
     def is_active(self) -> bool:
         """Tell whether the answer may still grow."""
         return self.status in ACTIVE
+
+    @property
+    def retry_after_seconds(self) -> float | None:
+        """Return how long to wait before trying again after a failure; None where it does not matter or is unknown."""
+        retry_at: datetime | None = self.error_retry_at
+        return max(0.0, (retry_at - timezone.now()).total_seconds()) if retry_at else None
 
     @property
     def duration_seconds(self) -> float | None:

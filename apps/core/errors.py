@@ -28,6 +28,7 @@ class AppError(Exception):
         *,
         code: str | None = None,
         status: int | None = None,
+        title: str | None = None,
         errors: Mapping[str, list[str]] | None = None,
         param: str | None = None,
         retry_after_seconds: float | None = None,
@@ -40,6 +41,8 @@ class AppError(Exception):
             self.code = code  # type: ignore[misc]
         if status is not None:
             self.status = status  # type: ignore[misc]
+        if title is not None:
+            self.title = title  # type: ignore[misc]
         self.errors = dict(errors or {})
         self.param = param
         self.retry_after_seconds = retry_after_seconds

@@ -16,7 +16,7 @@ from apps.conversations.runtime.database import in_database
 from apps.conversations.runtime.desk import current_desk
 from apps.core.ids import uuid7
 from apps.events.models import Event
-from apps.gateway.providers.base import UpstreamBroken, UpstreamRateLimited
+from apps.gateway.providers.base import UpstreamBroken, UpstreamRateLimited, UpstreamUnavailable
 from apps.users.models import Membership
 from tests.conversations.conftest import Chatter, Sent, parse_events, read_all, settle, text_of, until
 from tests.factories.users import MembershipFactory
@@ -212,6 +212,16 @@ async def test_a_provider_that_breaks_leaves_what_came(chatter: Chatter, gateway
     assert events[-1].data["answer"]["content"] == text_of(events) == "Half an ans"
     answer = await in_database(stored_answer)
     assert (answer.status, answer.error_code) == (MessageStatus.FAILED, "gateway.upstream_broken")
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(None, None), (0.0, "1"), (7.5, "8"), (1e300, "3600")])
+async def test_a_failure_says_when_to_try_again_as_far_as_it_is_known(
+    chatter: Chatter, gateway: FakeGateway, seconds: float | None, shown: str | None
+) -> None:
+    gateway.refusal = UpstreamUnavailable("Down.", retry_after_seconds=seconds)
+    refused = await chatter.post("/chat", {"content": "Hi", "model": "fake"})
+    assert (refused.status_code, refused.json()["title"]) == (503, "The provider is unavailable")
+    assert refused.headers.get("Retry-After") == shown
 
 
 async def test_a_refusal_before_the_first_word_is_a_problem_for_those_who_wait(

@@ -96,7 +96,10 @@ async def test_the_keys_limits_hold_here_too(chatter: Chatter, sandbox: None) ->
     await in_database(chatter.key.save)
     assert (await chatter.post("/chat", {"content": "Hi", "model": "sandbox-small"})).status_code == 200
     refused = await chatter.post("/chat", {"content": "Hi", "model": "sandbox-small"})
-    assert (refused.status_code, refused.json()["code"]) == (429, "gateway.request_limit_reached")
+    problem = refused.json()
+    assert (refused.status_code, problem["code"]) == (429, "gateway.request_limit_reached")
+    assert problem["title"] == "The key's limit of requests per minute is reached"
+    assert 1 <= int(refused.headers["Retry-After"]) <= 61
 
 
 async def test_a_revoked_key_ends_its_stream(chatter: Chatter, sandbox: None) -> None:

@@ -31,7 +31,7 @@ from apps.conversations.selectors.runs import find_run
 from apps.conversations.services.answering import begin_answer, cancel_answer
 from apps.conversations.services.following import ONLY_THE_END, RunEvent, RunFollower
 from apps.conversations.services.runs import Again, Chat, Repeat, repeat_of
-from apps.core.errors import AppError, InvalidInput
+from apps.core.errors import AppError, InvalidInput, describe_codes
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -105,10 +105,21 @@ class ChatView(AsyncView):
         answer = end.data["answer"] if end is not None else opening["answer"]
         found = {"conversation": opening["conversation"], "message": opening["message"], "answer": answer}
         if ended.status == RunStatus.FAILED and ended.error_status and not answer["content"]:
-            raise AppError(
-                answer["error"]["message"], code=answer["error"]["code"], status=ended.error_status, extra=found
-            )
+            raise _failure_of(ended, answer["error"], ended.error_status, found)
         return Response(found)
+
+
+def _failure_of(run: Run, error: dict[str, str], status: int, found: dict[str, Any]) -> AppError:
+    """Return the failure that ended a run as it would have been answered at once."""
+    known = describe_codes().get(error["code"], AppError)
+    return AppError(
+        error["message"],
+        code=error["code"],
+        status=status,
+        title=known.title,
+        retry_after_seconds=run.retry_after_seconds,
+        extra=found,
+    )
 
 
 class ChatStreamView(AsyncView):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -42,6 +43,8 @@ from apps.events.events import DomainEvent
 from apps.events.services import publish
 from apps.events.services.idempotency import KEY_FORM, caller_of
 
+# Providers may say anything; nobody is told to wait longer than this for another attempt.
+LONGEST_WAIT_SECONDS = 3600.0
 ENDING_OF = {
     RunStatus.COMPLETE: MessageStatus.COMPLETE,
     RunStatus.CANCELLED: MessageStatus.CANCELLED,
@@ -231,6 +234,9 @@ def end_locked_run(*, actor: Actor, run: Run, ending: Ending) -> dict[str, Any]:
         message.error_code = ending.error.code[:96]
         message.error_message = ending.error.message.replace("\x00", "")[:1000]
         run.error_status = ending.error.status
+        if ending.error.retry_after_seconds is not None:
+            wait_seconds = min(ending.error.retry_after_seconds, LONGEST_WAIT_SECONDS)
+            run.error_retry_at = timezone.now() + timedelta(seconds=wait_seconds)
     message.save(
         update_fields=[
             "content", "status", "prompt_tokens", "completion_tokens", "cost_micros", "error_code", "error_message",
@@ -240,7 +246,7 @@ def end_locked_run(*, actor: Actor, run: Run, ending: Ending) -> dict[str, Any]:
     run.status = ending.status
     run.last_seq = ending.last_seq
     run.finished_at = timezone.now()
-    run.save(update_fields=["status", "last_seq", "finished_at", "error_status", "updated_at"])
+    run.save(update_fields=["status", "last_seq", "finished_at", "error_status", "error_retry_at", "updated_at"])
     publish(_ending_event(run, ending), actor=actor)
     return describe_answer(run)
 
