@@ -101,8 +101,8 @@ def upstream(tools: dict[str, Path], core: int) -> Iterator[str]:
 
 def web_process(data: Path) -> int:
     """Return the web process that `manage.py up` started on a data directory."""
-    programs: dict[str, int] = json.loads((data / "run" / "processes.json").read_text())
-    return next(pid for name, pid in programs.items() if name.startswith("web"))
+    programs = json.loads((data / "run" / "processes.json").read_text())
+    return int(next(entry["pid"] for entry in programs if entry["name"].startswith("web")))
 
 
 @contextlib.contextmanager

@@ -31,8 +31,8 @@ def find_victim(portico: RunningPortico, name: str) -> int:
     """Return the process to kill: one of `up`'s programs, or the first process of an embedded service."""
     if name in SERVICES:
         return min(find_processes_in(portico.data_dir / SERVICES[name]))
-    programs: dict[str, int] = json.loads((portico.data_dir / "run" / "processes.json").read_text())
-    return next(pid for program, pid in programs.items() if program.startswith(name))
+    programs = json.loads((portico.data_dir / "run" / "processes.json").read_text())
+    return next(entry["pid"] for entry in programs if entry["name"].startswith(name))
 
 
 def manage(portico: RunningPortico, *arguments: str) -> str:
