@@ -9,6 +9,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from apps.core.ids import encode_id
+from tests.gateway.driving import Exchange
 from tests.support.upstreams import Scenario, Upstream
 
 HELLO = [{"role": "user", "content": "[echo:good day to you]"}]
@@ -39,6 +40,20 @@ async def test_the_sdk_gets_an_answer_and_its_usage_is_recorded(sdk: AsyncOpenAI
     )
     assert (record.status, record.is_estimated, record.is_stream, record.http_status) == ("ok", False, False, 200)
     assert (record.endpoint, record.end_user, record.attempts) == ("chat.completions", "someone", 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "usages"), [({}, []), ({"include_usage": False}, []), ({"include_usage": True}, [None])]
+)
+async def test_chunks_speak_of_usage_only_to_those_who_ask(
+    runtime, secret: str, options: dict[str, bool], usages: list[None]
+) -> None:
+    body = {"model": "sandbox-small", "messages": HELLO, "stream": True, "stream_options": options}
+    answer = await Exchange("/v1/chat/completions", secret=secret, body=body).finish()
+    events = answer.content.decode().removesuffix("data: [DONE]\n\n").strip().split("\n\n")
+    chunks = [orjson.loads(event.removeprefix("data: ")) for event in events]
+    said = [[chunk["usage"] for chunk in [chunk] if "usage" in chunk] for chunk in chunks if chunk["choices"]]
+    assert said == [usages] * 6
 
 
 async def test_a_stream_ends_with_usage_only_for_those_who_ask(sdk: AsyncOpenAI, records) -> None:

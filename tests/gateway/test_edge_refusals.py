@@ -113,6 +113,21 @@ async def test_null_and_unknown_fields_are_fine(offline, body: dict[str, Any]) -
     assert (await Exchange(CHAT, secret=OFFLINE_SECRET, body=body).finish()).status == 200
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}, {"type": "text", "text": "!"}]}]},
+        {"stop": ["x", "y"]},
+        {"tool_choice": "none"},
+        {"tool_choice": {"type": "function", "function": {"name": "f"}}},
+        {"temperature": 0},
+        {"temperature": 0.5, "top_p": 1},
+    ],
+)
+async def test_every_right_form_of_a_field_is_taken(offline, fields: dict[str, Any]) -> None:
+    assert (await Exchange(CHAT, secret=OFFLINE_SECRET, body=chat(**fields)).finish()).status == 200
+
+
 async def test_an_unknown_model_is_404_for_the_sdk(offline) -> None:
     answer = await Exchange(CHAT, secret=OFFLINE_SECRET, body=chat(model="gpt-99")).finish()
     assert answer.status == 404

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import StringIO
 from unittest.mock import patch
 
@@ -83,6 +84,19 @@ def test_a_new_price_of_the_file_is_added_and_the_old_one_kept(monkeypatch: pyte
     load()
     prices = Price.objects.of_model("openai", "gpt-4o-mini").values_list("input_micros", flat=True)
     assert list(prices) == [200_000, 150_000]
+
+
+def test_a_model_without_a_price_is_loaded_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = read_catalogue()
+    files["openai"] = [
+        replace(entry, price=None) if entry.name == "gpt-4o-mini" else entry for entry in files["openai"]
+    ]
+    monkeypatch.setattr(loading, "read_catalogue", lambda: files)
+    load()
+    models = load_snapshot().models
+    assert models["gpt-4o-mini"].routes[0].price is None
+    assert models["gpt-4o"].routes[0].price is not None
+    assert not Price.objects.of_model("openai", "gpt-4o-mini").exists()
 
 
 def test_a_changed_address_of_the_environment_is_shown_and_used(settings: Settings) -> None:

@@ -14,9 +14,17 @@ from apps.core.errors import AppError, Conflict, NotAuthenticated
 from apps.gateway.api.openapi import add_machine_operations
 from apps.gateway.edge.problems import describe_error, error_headers
 from apps.gateway.models import Provider
-from apps.gateway.providers.base import Target, UpstreamRateLimited, UpstreamUnauthenticated, Usage
+from apps.gateway.providers.base import (
+    Chunk,
+    Completion,
+    Target,
+    UpstreamRateLimited,
+    UpstreamUnauthenticated,
+    Usage,
+)
 from apps.gateway.runtime import replay
 from apps.gateway.services import announcing, meter, metering, open_chat
+from apps.gateway.services.answers import EventEncoder
 from apps.gateway.services.loading import list_provider_models
 from apps.gateway.services.renaming import ModelRenamer
 from apps.gateway.services.routing import order_routes
@@ -67,6 +75,35 @@ def test_long_texts_are_estimated_and_short_ones_counted() -> None:
     request = {"messages": [{"role": "user", "content": "Hello world"}]}
     assert metering.count_request(request, model="gpt-4o", estimate=10) == 9
     assert metering.count_request(request, model="gpt-4o", estimate=30_000) == 30_000
+
+
+def test_an_answer_is_counted_the_same_as_bytes_and_as_an_object() -> None:
+    payload = {"choices": [{"message": {"role": "assistant", "content": "Hello world"}}]}
+    request = {"messages": [{"role": "user", "content": "Hello world"}]}
+    found = [
+        metering.count_completion(
+            Completion(body=body, payload=told, usage=None, finish_reason="stop", upstream_request_id=None),
+            request,
+            model="gpt-4o",
+            prompt_estimate=10,
+        )
+        for body, told in [(None, payload), (orjson.dumps(payload), None)]
+    ]
+    assert found == [Usage(prompt_tokens=9, completion_tokens=2)] * 2
+
+
+async def test_what_is_not_for_the_client_makes_no_event(offline) -> None:
+    actor = find_offline(OFFLINE_SECRET)[0].actor
+    request = {"model": "small", "stream": True, "messages": [{"role": "user", "content": "[echo:on]"}]}
+    call = await open_chat(actor=actor, request=request, endpoint="x")
+    word = Chunk(data=b'{"choices":[{}]}', text="on")
+    signal = Chunk(data=b"", usage=Usage(prompt_tokens=1))
+    usage = Chunk(data=b'{"choices":[],"usage":{}}', usage=Usage(prompt_tokens=1), is_usage_chunk=True)
+    silent, asking = (EventEncoder(call, include_usage=asked) for asked in (False, True))
+    assert silent.encode([signal, usage]) == b""
+    assert silent.encode([word, signal, usage]) == b'data: {"choices":[{}]}\n\n'
+    assert asking.encode([signal, usage]) == b'data: {"choices":[],"usage":{}}\n\n'
+    await call.cancel()
 
 
 def test_what_a_cut_stream_told_of_its_prompt_is_kept() -> None:

@@ -22,8 +22,9 @@ from apps.core.money import from_micros
 from apps.gateway.api import examples
 from apps.gateway.api.serializers import CompletionInput
 from apps.gateway.errors import BodyMalformed
+from apps.gateway.providers.chunk_writer import wants_usage
 from apps.gateway.services import RunningCall, open_chat
-from apps.gateway.services.answers import END, PING, PING_SECONDS, PREFIX, EventEncoder, encode_completion, wants_usage
+from apps.gateway.services.answers import END, PING, PING_SECONDS, PREFIX, EventEncoder, encode_completion
 from apps.gateway.services.validation import check_chat
 
 EVENT_STREAM = "text/event-stream"

@@ -27,11 +27,12 @@ from apps.gateway.edge.reading import (
 )
 from apps.gateway.edge.streaming import EventStream
 from apps.gateway.providers.base import CAPABILITY_CHAT, CAPABILITY_EMBEDDINGS
+from apps.gateway.providers.chunk_writer import wants_usage
 from apps.gateway.runtime import Runtime
 from apps.gateway.runtime.metrics import OVERHEAD, REFUSALS
 from apps.gateway.selectors import Caller
 from apps.gateway.services import RunningCall, prepare_call
-from apps.gateway.services.answers import encode_completion, wants_usage
+from apps.gateway.services.answers import encode_completion
 from apps.gateway.services.validation import check_chat, check_embedding
 from apps.users.choices import RANK, Role
 from apps.users.errors import RoleTooLow, ScopeMissing

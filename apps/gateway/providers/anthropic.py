@@ -20,6 +20,7 @@ from apps.gateway.providers.base import (
     UpstreamBroken,
     UpstreamRejected,
 )
+from apps.gateway.providers.chunk_writer import wants_usage
 from apps.gateway.providers.openai import decode_object
 from apps.gateway.providers.transport import fetch, stream_chunks
 
@@ -71,7 +72,7 @@ class AnthropicProvider:
             url=_address(target, "/v1/messages"),
             headers=_headers(target, request_id),
             body=orjson.dumps({**translate_request(request, target), "stream": True}),
-            translator=AnthropicStream(target),
+            translator=AnthropicStream(target, has_usage=wants_usage(request)),
         )
 
     async def embed(

@@ -14,11 +14,12 @@ from apps.gateway.providers.sse import SseDecoder
 
 
 class AnthropicStream:
-    """Translator of one streamed message."""
+    """Translator of one streamed message; with `has_usage` its client asked for usage."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, *, has_usage: bool) -> None:
         self.is_complete = False
         self._target = target
+        self._wants_usage = has_usage
         self._decoder = SseDecoder()
         self._writer: ChunkWriter | None = None
         self._usage: Usage | None = None
@@ -79,7 +80,8 @@ class AnthropicStream:
         if self._writer is None:
             # Some servers send a second one, when they hand over from one model to another.
             model = message.get("model") or self._target.upstream_model
-            self._writer = ChunkWriter(model=model, completion_id=make_completion_id(message.get("id")))
+            completion_id = make_completion_id(message.get("id"))
+            self._writer = ChunkWriter(model=model, completion_id=completion_id, has_usage=self._wants_usage)
             chunks.append(self._writer.write_role(self._usage))
 
     def _start_block(self, event: dict[str, Any], writer: ChunkWriter, chunks: list[Chunk]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -25,11 +26,21 @@ def make_call_id() -> str:
     return f"call_{secrets.token_hex(12)}"
 
 
-class ChunkWriter:
-    """The chunks of one answer with one choice: they share their head, and the first has the role."""
+def wants_usage(request: Mapping[str, Any]) -> bool:
+    """Tell whether a request asks for usage at the end of its stream."""
+    options = request.get("stream_options")
+    return isinstance(options, dict) and bool(options.get("include_usage"))
 
-    def __init__(self, *, model: str, completion_id: str) -> None:
+
+class ChunkWriter:
+    """The chunks of one answer with one choice: they share their head, and the first has the role.
+
+    Where usage was asked for, the others say that theirs is null, as strict clients expect.
+    """
+
+    def __init__(self, *, model: str, completion_id: str, has_usage: bool) -> None:
         self._head = {"id": completion_id, "object": CHUNK_OBJECT, "created": int(time.time()), "model": model}
+        self._tail: dict[str, Any] = {"usage": None} if has_usage else {}
 
     def write_role(self, usage: Usage | None = None) -> Chunk:
         """Return the opening chunk; `usage` is what is known before the first token."""
@@ -76,5 +87,5 @@ class ChunkWriter:
         usage: Usage | None = None,
     ) -> Chunk:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
-        data = orjson.dumps({**self._head, "choices": [choice], "usage": None})
+        data = orjson.dumps({**self._head, "choices": [choice], **self._tail})
         return Chunk(data, text, other_text, usage, finish_reason)

@@ -21,6 +21,7 @@ from apps.gateway.providers.base import (
     UpstreamError,
     Usage,
 )
+from apps.gateway.providers.chunk_writer import wants_usage
 
 
 @dataclass(slots=True)
@@ -86,6 +87,8 @@ class FakeProvider:
         """Yield one list per piece, then the error or the end."""
         script, call = await self._begin("stream", target, request, request_id)
         head = _head(request_id, target, "chat.completion.chunk")
+        if wants_usage(request):
+            head["usage"] = None
         try:
             if script.error is not None and not script.pieces:
                 raise script.error
@@ -146,4 +149,4 @@ def _head(request_id: str, target: Target, kind: str) -> dict[str, Any]:
 
 def _chunk(head: dict[str, Any], delta: dict[str, Any], *, text: str = "", finish_reason: str | None = None) -> Chunk:
     choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
-    return Chunk(orjson.dumps({**head, "choices": [choice], "usage": None}), text, finish_reason=finish_reason)
+    return Chunk(orjson.dumps({**head, "choices": [choice]}), text, finish_reason=finish_reason)

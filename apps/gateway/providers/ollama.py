@@ -20,7 +20,7 @@ from apps.gateway.providers.base import (
     UpstreamRejected,
     Usage,
 )
-from apps.gateway.providers.chunk_writer import make_completion_id
+from apps.gateway.providers.chunk_writer import make_completion_id, wants_usage
 from apps.gateway.providers.embeddings import encode_vector
 from apps.gateway.providers.ollama_request import translate_chat
 from apps.gateway.providers.ollama_stream import (
@@ -85,7 +85,7 @@ class OllamaProvider:
             url=_address(target, "/api/chat"),
             headers=_headers(target, request_id),
             body=orjson.dumps({**translate_chat(request, target), "stream": True}),
-            translator=OllamaStream(target),
+            translator=OllamaStream(target, has_usage=wants_usage(request)),
         )
 
     async def embed(

@@ -14,12 +14,12 @@ MAX_LINE_BYTES = 32 * 1024 * 1024
 
 
 class OllamaStream:
-    """Translator of one streamed chat."""
+    """Translator of one streamed chat; with `has_usage` its client asked for usage."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, *, has_usage: bool) -> None:
         self.is_complete = False
         self._target = target
-        self._writer = ChunkWriter(model=target.upstream_model, completion_id=make_completion_id())
+        self._writer = ChunkWriter(model=target.upstream_model, completion_id=make_completion_id(), has_usage=has_usage)
         self._partial: list[bytes] = []
         self._size = 0
         self._has_started = False

@@ -22,7 +22,7 @@ from apps.gateway.providers.base import (
     UpstreamTimedOut,
     Usage,
 )
-from apps.gateway.providers.chunk_writer import ChunkWriter
+from apps.gateway.providers.chunk_writer import ChunkWriter, wants_usage
 from apps.gateway.providers.embeddings import encode_vector
 from apps.gateway.providers.refusals import error_from_object
 from apps.gateway.providers.sandbox_answer import (
@@ -79,7 +79,9 @@ class SandboxProvider:
         """Yield the answer token by token, each in a list of its own."""
         answer = build_answer(request)
         await _obey(answer, target)
-        writer = ChunkWriter(model=target.upstream_model, completion_id=_completion_id(request_id))
+        writer = ChunkWriter(
+            model=target.upstream_model, completion_id=_completion_id(request_id), has_usage=wants_usage(request)
+        )
         pace = answer.directives.pace_seconds
         for at, chunk in enumerate(_chunks(writer, answer)):
             if answer.directives.cut_after is not None and at > answer.directives.cut_after:

@@ -71,9 +71,3 @@ class EventEncoder:
             "usage": call.meter.settled_usage().as_openai(),
         }
         return PREFIX + orjson.dumps(event) + END + DONE
-
-
-def wants_usage(request: dict[str, object]) -> bool:
-    """Tell whether a request asks for usage at the end of its stream."""
-    options = request.get("stream_options")
-    return isinstance(options, dict) and bool(options.get("include_usage"))

@@ -284,6 +284,15 @@ class TestStream:
         assert final.usage is not None
         assert final.usage.total_tokens == 16
 
+    @pytest.mark.parametrize(("options", "said"), [({}, set()), ({"include_usage": True}, {None})])
+    async def test_other_chunks_speak_of_usage_only_when_asked(
+        self, anthropic: Bench, options: dict[str, bool], said: set[None]
+    ) -> None:
+        *others, last = forwarded(await anthropic.stream(stream_options=options))
+
+        assert {payload["usage"] for payload in others if "usage" in payload} == said
+        assert last["usage"]["total_tokens"] == 16
+
 
 class TestErrors:
     async def test_an_empty_account_is_our_fault(self, anthropic: Bench) -> None:

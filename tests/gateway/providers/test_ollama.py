@@ -250,6 +250,15 @@ class TestStream:
 
         assert (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]) == (11, 5, 16)
 
+    @pytest.mark.parametrize(("options", "said"), [({}, set()), ({"include_usage": True}, {None})])
+    async def test_other_chunks_speak_of_usage_only_when_asked(
+        self, ollama: Bench, options: dict[str, bool], said: set[None]
+    ) -> None:
+        *others, last = forwarded(await ollama.stream(stream_options=options))
+
+        assert {payload["usage"] for payload in others if "usage" in payload} == said
+        assert last["usage"]["total_tokens"] == 16
+
 
 class TestEmbeddings:
     async def test_request(self, ollama: Bench) -> None:
