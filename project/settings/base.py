@@ -277,7 +277,7 @@ SPECTACULAR_SETTINGS = {
 
 # Mail
 _email = urlsplit(ENV.email_url)
-EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if ENV.email_url else 'console'}.EmailBackend"
+EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend" if ENV.email_url else "apps.core.mail.PrintingBackend"
 EMAIL_HOST = _email.hostname or ""
 EMAIL_PORT = _email.port or 587
 EMAIL_HOST_USER = unquote(_email.username or "")

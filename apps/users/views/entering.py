@@ -33,6 +33,7 @@ from apps.users.services.registering import (
 )
 
 CHECK_MAIL = "If the address can be used, a mail with the next step is on its way to it."
+CHECK_LOG = f"{CHECK_MAIL} This Portico has no mail server: it prints its mails to its log; ask who runs it."
 READY = "If the address was free, your account is ready: log in."
 
 
@@ -106,7 +107,7 @@ class ForgotPasswordPage(EnteringPage):
     def carry_out(self, given: dict[str, Any]) -> HttpResponse:
         """Ask for the mail, and answer the same for an unknown address."""
         request_password_reset(**given, ip_address=client_ip(self.request), actor=self.request.actor)  # type: ignore[attr-defined]
-        messages.success(self.request, CHECK_MAIL)
+        messages.success(self.request, CHECK_MAIL if settings.EMAIL_VERIFICATION_REQUIRED else CHECK_LOG)
         return redirect("login")
 
 
