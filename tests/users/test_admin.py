@@ -302,6 +302,7 @@ class TestOAuthClients:
         client = OAuthClient.objects.get()
         secret = re.search(r"<code[^>]*>(\w{128})</code>", answer.content.decode())
         assert secret
+        assert f">{client.client_id}</code>" in answer.content.decode()
         assert client.client_secret.startswith("client_sha256$")
         assert secret[1] not in client.client_secret
         assert secret[1] not in staff.get(page("oauthclient_change", client.pk)).content.decode()
@@ -345,3 +346,20 @@ class TestOAuthClients:
 
         assert "ab" * 32 not in html
         assert "users:read" in html
+
+
+class TestWayIn:
+    def test_who_is_logged_in_but_no_staff_is_told_so(self) -> None:
+        client = Client()
+        client.force_login(UserFactory(email="member@example.com"))
+        html = client.get("/admin/login/").content.decode()
+        assert "You are logged in as member@example.com, who is not staff." in html
+
+    def test_a_stranger_just_sees_the_form(self) -> None:
+        assert "who is not staff" not in Client().get("/admin/login/").content.decode()
+
+
+def test_the_name_of_a_page_keeps_the_object_as_it_is_written(staff: Client) -> None:
+    key = ApiKeyFactory(name="nightly")
+    html = staff.get(reverse("admin:users_apikey_change", args=[key.pk])).content.decode()
+    assert re.search(r'tracking-tight">\s*nightly \(pk_', html)

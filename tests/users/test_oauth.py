@@ -541,6 +541,7 @@ class TestRegistrationOfClients:
             ({"allowed_scopes": ["everything"]}, "allowed_scopes"),
             ({"authorization_grant_type": "client-credentials", "client_type": "public"}, "client_type"),
             ({"authorization_grant_type": "client-credentials", "user": None}, "user"),
+            ({"authorization_grant_type": "client-credentials", "allowed_scopes": []}, "allowed_scopes"),
         ],
     )
     def test_what_does_not_fit_is_refused_by_field(self, changes: dict[str, object], field: str) -> None:

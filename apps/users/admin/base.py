@@ -18,6 +18,11 @@ from apps.core.admin import ReadOnlyModelAdmin
 from apps.core.errors import AppError, InvalidInput
 from apps.users.choices import SCOPES
 
+SCOPE_HINTS = {
+    "scopes": "None ticked: everything that its user may do.",
+    "allowed_scopes": "What the client may ask for, at the most. A client that acts for itself needs one; gateway:use calls models.",
+}
+
 
 def staff_actor(request: HttpRequest) -> Actor:
     """Return the platform acting at the hand of a member of staff: not bound to an organization, known by name."""
@@ -83,12 +88,13 @@ class ServiceAdmin(PublicIdMixin, ModelAdmin):
 
     def formfield_for_dbfield(self, db_field: models.Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
         """Offer scopes as boxes to tick."""
-        if db_field.name in {"scopes", "allowed_scopes"}:
+        if db_field.name in SCOPE_HINTS:
             return forms.MultipleChoiceField(
                 choices=[(scope, f"{scope} – {sentence}") for scope, sentence in SCOPES.items()],
                 required=False,
                 widget=forms.CheckboxSelectMultiple,
                 label="Scopes",
+                help_text=SCOPE_HINTS[db_field.name],
             )
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 

@@ -82,6 +82,8 @@ class OAuthClient(Entity, AbstractApplication):
             errors["user"] = "A client that acts for itself needs a user whose role it has."
         if unknown := [scope for scope in self.allowed_scopes if scope not in SCOPES]:
             errors["allowed_scopes"] = f"Unknown: {', '.join(unknown)}"
+        elif is_machine and not self.allowed_scopes:
+            errors["allowed_scopes"] = "A client that acts for itself gets no token without a scope."
         if errors:
             raise ValidationError(errors)
 
