@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,7 @@ def build_banner(*, site_url: str, data_dir: Path, access: Access, seconds: floa
         ("Chat", f"{site_url}/"),
         ("Admin", f"{site_url}/admin/"),
         ("API docs", f"{site_url}/api/docs"),
+        ("API keys", f"{site_url}/keys"),
         ("Metrics", f"{site_url}/metrics"),
         ("Data", str(data_dir)),
     ]
@@ -62,13 +64,11 @@ def _describe_access(access: Access) -> list[str]:
     if access.admin_password:
         administrator = f"{access.admin_email}  password: {access.admin_password}  (shown only now)"
     else:
-        administrator = f"{access.admin_email}  (forgotten password: manage.py changepassword {access.admin_email})"
+        administrator = f"{access.admin_email}  (forgotten password: {sys.executable} manage.py changepassword {access.admin_email})"
     if access.api_key:
         key = f"{access.api_key}  (shown only now, unless it is your PORTICO_API_KEY)"
     else:
-        key = (
-            f"{access.api_key_prefix}…  (not kept in clear; new ones: in the admin, or start with PORTICO_API_KEY set)"
-        )
+        key = f"{access.api_key_prefix}…  (not kept in clear; new ones: /keys, or start with PORTICO_API_KEY set)"
     return [f"    {'Log in':<10} {administrator}", f"    {'API key':<10} {key}"]
 
 

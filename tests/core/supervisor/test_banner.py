@@ -24,6 +24,7 @@ def test_it_says_where_everything_is():
     assert ["Chat", f"{SITE}/"] in lines
     assert ["Admin", f"{SITE}/admin/"] in lines
     assert ["API", "docs", f"{SITE}/api/docs"] in lines
+    assert ["API", "keys", f"{SITE}/keys"] in lines
     assert ["Metrics", f"{SITE}/metrics"] in lines
     assert ["Data", "/srv/portico"] in lines
 
@@ -37,7 +38,7 @@ def test_new_secrets_are_shown():
 def test_old_secrets_are_not_known_and_the_way_to_new_ones_is():
     banner = say(Access("admin@portico.local", None, None, "pk_live_old"))
     assert "manage.py changepassword admin@portico.local" in banner
-    assert "pk_live_old…  (not kept in clear; new ones: in the admin, or start with PORTICO_API_KEY set)" in banner
+    assert "pk_live_old…  (not kept in clear; new ones: /keys, or start with PORTICO_API_KEY set)" in banner
     assert '"Authorization: Bearer $PORTICO_API_KEY"' in banner
 
 
