@@ -88,6 +88,8 @@ class TestCreating:
             "https://10.0.0.1/",
             "https://169.254.169.254/",
             "https://u:p@example.com/",
+            "https://localhost./",
+            "https://hooks.local/",
             "nonsense",
         ],
     )

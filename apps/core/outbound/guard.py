@@ -24,6 +24,7 @@ from apps.core.outbound.networks import Address, Network, is_allowed, is_reachab
 
 MAX_URL_LENGTH = 2048
 RESOLVE_SECONDS = 5.0
+LOOPBACK = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 
 # A resolver takes a host name and a port and returns addresses; it raises OSError where there are none.
 Resolver = Callable[[str, int], Sequence[str]]
@@ -67,13 +68,16 @@ def operator_networks() -> tuple[Network, ...]:
 def inspect_url(url: str) -> Target:
     """Read a URL without asking a name server, for forms. Raise OutboundRefused for what could never be called.
 
-    Whether a name leads to a permitted address is only known, and checked, when it is called.
+    Whether a name leads to a permitted address is only known, and checked, when it is called; only names that never
+    lead to a public one are refused here.
     """
     target = _parse(url)
     allowed = operator_networks()
     if target.address is not None:
         _require_reachable(target, (target.address,), allowed)
-    elif target.scheme == "http" and not allowed:
+        return target
+    _require_public_name(target, allowed)
+    if target.scheme == "http" and not allowed:
         raise OutboundRefused("The URL must begin with https://.")
     return target
 
@@ -183,6 +187,20 @@ def _resolve(target: Target, resolver: Resolver) -> tuple[Address, ...]:
     if not addresses:
         raise OutboundFailed(f"The host name {target.host} has no address.", kind=FailureKind.RESOLVE)
     return addresses
+
+
+def _require_public_name(target: Target, allowed: tuple[Network, ...]) -> None:
+    """Refuse names that stand for this machine (RFC 6761) or its neighbours (RFC 6762) unless they are the operator's."""
+    last = target.host.removesuffix(".").rpartition(".")[2]
+    may_be_called = {
+        "localhost": any(is_allowed(address, allowed) for address in LOOPBACK),
+        "local": bool(allowed),
+    }
+    if not may_be_called.get(last, True):
+        raise OutboundRefused(
+            f"The host {target.host} is not a public one. "
+            "The operator can open a private network with PORTICO_OUTBOUND_ALLOW."
+        )
 
 
 def _require_reachable(target: Target, addresses: tuple[Address, ...], allowed: tuple[Network, ...]) -> None:

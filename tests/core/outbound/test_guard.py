@@ -103,6 +103,36 @@ def test_plain_http_is_refused_unless_every_address_is_the_operators_own(setting
         resolve_target("http://example.com/", resolver=answers("10.1.2.3", "10.2.0.1"))
 
 
+@pytest.mark.parametrize(
+    ("host", "network"),
+    [
+        ("localhost", "127.0.0.0/8"),
+        ("LocalHost.", "127.0.0.0/8"),
+        ("foo.localhost", "::1/128"),
+        ("printer.local", "192.168.0.0/16"),
+    ],
+)
+@pytest.mark.parametrize("scheme", ["https", "http"])
+def test_names_of_this_machine_and_its_neighbours_are_refused_unless_opened(
+    settings, scheme: str, host: str, network: str
+) -> None:
+    with pytest.raises(OutboundRefused, match="is not a public one"):
+        inspect_url(f"{scheme}://{host}:8443/hook")
+    settings.OUTBOUND_ALLOW = [network]
+    assert inspect_url(f"{scheme}://{host}:8443/hook").host == host.lower()
+
+
+def test_localhost_is_opened_by_loopback_alone(settings) -> None:
+    settings.OUTBOUND_ALLOW = ["10.0.0.0/8"]
+    with pytest.raises(OutboundRefused, match="is not a public one"):
+        inspect_url("https://localhost/")
+
+
+@pytest.mark.parametrize("host", ["localhost.example.com", "local.example.com", "mylocalhost", "portal"])
+def test_names_that_only_look_like_them_are_left_to_the_name_server(host: str) -> None:
+    assert inspect_url(f"https://{host}/").host == host
+
+
 def test_an_opened_network_opens_nothing_else(settings) -> None:
     settings.OUTBOUND_ALLOW = ["127.0.0.1/32"]
     assert resolve_target("http://127.0.0.1:9/x").target.port == 9
