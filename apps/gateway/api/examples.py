@@ -52,15 +52,16 @@ MODEL_USAGE: dict[str, Any] = {
         "first_token_ms": 210,
     },
 }
+# Of the sandbox, so that "Try it out" works wherever Portico runs.
 COMPLETION_REQUEST: dict[str, Any] = {
-    "model": "gpt-4o-mini",
+    "model": "sandbox-small",
     "messages": [{"role": "user", "content": "Why is the sky blue?"}],
 }
 COMPLETION: dict[str, Any] = {
     "id": "chatcmpl-8c1f0e",
     "object": "chat.completion",
     "created": 1_795_250_000,
-    "model": "gpt-4o-mini",
+    "model": "sandbox-small",
     "choices": [
         {
             "index": 0,
@@ -78,17 +79,17 @@ COMPLETION: dict[str, Any] = {
     },
 }
 COMPLETION_STREAM = (
-    'data: {"id":"chatcmpl-8c1f0e","object":"chat.completion.chunk","created":1795250000,"model":"gpt-4o-mini",'
+    'data: {"id":"chatcmpl-8c1f0e","object":"chat.completion.chunk","created":1795250000,"model":"sandbox-small",'
     '"choices":[{"index":0,"delta":{"role":"assistant","content":"Air"},"finish_reason":null}]}\n\n'
-    'data: {"id":"chatcmpl-8c1f0e","object":"chat.completion.chunk","created":1795250000,"model":"gpt-4o-mini",'
+    'data: {"id":"chatcmpl-8c1f0e","object":"chat.completion.chunk","created":1795250000,"model":"sandbox-small",'
     '"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
     "data: [DONE]\n\n"
 )
-EMBEDDING_REQUEST: dict[str, Any] = {"model": "text-embedding-3-small", "input": "Why is the sky blue?"}
+EMBEDDING_REQUEST: dict[str, Any] = {"model": "sandbox-embedding", "input": "Why is the sky blue?"}
 EMBEDDING: dict[str, Any] = {
     "object": "list",
     "data": [{"object": "embedding", "index": 0, "embedding": [0.0123, -0.0456, 0.0789]}],
-    "model": "text-embedding-3-small",
+    "model": "sandbox-embedding",
     "usage": {"prompt_tokens": 6, "total_tokens": 6},
 }
 OPENAI_MODEL: dict[str, Any] = {
