@@ -68,6 +68,7 @@ def test_values_carry_public_ids_where_the_kind_is_known() -> None:
     assert public_values(entry(source="event"), {"user_id": str(KEY), "lamp_id": str(KEY)}) == {
         "user_id": encode_id("user", KEY), "lamp_id": str(KEY),
     }  # fmt: skip
+    assert public_values(entry(source="event"), {"request_id": str(KEY)}) == {"request_id": encode_id("req", KEY)}
     assert public_values(entry(), None) is None
 
 

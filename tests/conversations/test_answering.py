@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -27,6 +27,7 @@ from apps.core.actor import Actor
 from apps.core.redis import get_redis
 from apps.users.models import Membership
 from apps.users.selectors import actor_of_user
+from apps.users.selectors.credentials import Credential
 from tests.conversations.conftest import settle, until
 from tests.support.fake_gateway import FakeGateway
 
@@ -183,6 +184,97 @@ async def test_a_lost_run_without_another_word_ends_for_its_readers_too(person: 
     assert (text_of(events), events[-1].name) == ("So far", "run.interrupted")
 
 
+async def test_a_run_that_is_lost_while_its_last_words_wait_is_not_ended_twice(
+    person: Actor, gateway: FakeGateway, outage: Outage
+) -> None:
+    """The answer is over; its last piece waits for the database, and meanwhile another process ends the run."""
+    gate = asyncio.Event()
+    gateway.script = ["So far", gate, " too late"]
+    run = await begin(person)
+    local = current_desk().runs[run.id]
+    await until(lambda: local.deltas)
+    outage.is_on = True
+    gate.set()
+    await until(lambda: gateway.calls[0].has_ended and not local.stored.is_set() and outage.refused)
+    await in_database(lambda: Run.objects.update(owner_id=run.id))
+    await in_database(interrupt_abandoned_runs)
+    outage.is_on = False
+    events = await read_to_end(run)
+    await settle()
+    assert (text_of(events), events[-1].name) == ("So far", "run.interrupted")
+    assert (local.is_lost, local.end) == (True, None)
+    assert await in_database(stored) == ("interrupted", "So far")
+
+
+async def test_a_reader_elsewhere_waits_for_a_database_that_is_away(
+    person: Actor, gateway: FakeGateway, outage: Outage
+) -> None:
+    outage.cover(following, "stored_events")
+    run = await begin(person)
+    await settle()
+    async with RunFollower(run) as follower:
+        outage.is_on = True
+        assert await follower.read(timeout_seconds=0.01) == []
+        outage.is_on = False
+        events = await follower.read(timeout_seconds=5)
+    assert (text_of(events), events[-1].name) == ("Hello, world!", "run.completed")
+
+
+async def test_who_cannot_begin_to_follow_is_not_waited_for(
+    person: Actor, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await begin(person)
+    await settle()
+    withdrawable = Credential(kind="api_key", id=run.id, user_id=run.id, organization_id=None)
+
+    async def fail(desk: Desk) -> None:
+        assert desk.is_busy
+        raise OperationalError("the database is away")
+
+    monkeypatch.setattr(following, "ensure_kept", fail)
+    with pytest.raises(OperationalError):
+        await RunFollower(run, credential=withdrawable).__aenter__()
+    assert not current_desk().is_busy
+
+
+async def test_the_end_of_an_answer_is_read_also_when_its_conversation_is_gone(
+    person: Actor, gateway: FakeGateway
+) -> None:
+    run = await begin(person)
+    async with RunFollower(run) as follower:
+        await settle()
+        await in_database(erase_everything)
+        events = await follower.read(timeout_seconds=5)
+    assert (text_of(events), events[-1].name) == ("Hello, world!", "run.completed")
+    assert "conversation.updated" not in [event.name for event in events]
+
+
+def erase_everything() -> None:
+    """Take the rows away below the models: what they protect is not the point here."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute("DELETE FROM conversations_conversation")
+
+
+async def test_a_keeper_that_stumbles_goes_on(
+    person: Actor, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, looks = keeping.look, []
+
+    def look(**asked: Any) -> Any:
+        looks.append(asked)
+        return real(**asked) if len(looks) > 2 else 1 // 0
+
+    monkeypatch.setattr(keeping, "look", look)
+    monkeypatch.setattr(keeping, "TICK_SECONDS", 0.01)
+    gateway.script = ["So far", asyncio.Event()]
+    run = await begin(person)
+    await until(lambda: current_desk().runs[run.id].deltas)
+    await in_database(lambda: Run.objects.update(cancel_requested_at=timezone.now()))
+    assert (await read_to_end(run))[-1].name == "run.cancelled"
+    assert len(looks) > 2
+
+
 async def test_a_task_that_died_is_found_by_the_keeper(
     person: Actor, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,6 +372,23 @@ async def test_another_process_can_cancel(person: Actor, gateway: FakeGateway, s
     wire.announce(stranger, wire.CANCEL, {run.id})
     events = await read_to_end(run)
     assert events[-1].name == "run.cancelled"
+
+
+async def test_a_cancellation_reaches_the_process_that_answers(
+    person: Actor, gateway: FakeGateway, stranger: Desk
+) -> None:
+    """The stranger has the run at its desk; the one that is asked only passes the wish on."""
+    gateway.script = ["So far", asyncio.Event()]
+    run = await begin(person)
+    await until(lambda: current_desk().runs[run.id].deltas)
+    await until(lambda: get_redis().pubsub_numsub(wire.CHANNEL)[0][1] >= 2)
+    stranger.runs[run.id] = current_desk().runs.pop(run.id)
+    assert (await answering.cancel_answer(actor=person, run_id=run.id)).is_active
+    async with asyncio.timeout(5):
+        await stranger.runs[run.id].cancelled.wait()
+    del stranger.runs[run.id]
+    assert (await read_to_end(run))[-1].name == "run.cancelled"
+    assert await in_database(stored) == ("cancelled", "So far")
 
 
 async def test_without_redis_a_reader_elsewhere_looks_into_the_database(

@@ -1,5 +1,7 @@
 """What people see when there is nothing, or when something failed."""
 
+import json
+
 import pytest
 from django.db import OperationalError
 from django.test import RequestFactory
@@ -33,3 +35,14 @@ def test_the_page_of_a_failure_needs_no_database_and_says_what_to_quote(failed_r
     answer = server_error(failed_request)
     assert answer.status_code == 500
     assert "req_quoted" in answer.content.decode()
+
+
+@pytest.mark.parametrize(("path", "accepted"), [("/api/v3/chat", "text/html"), ("/chat", "application/json")])
+def test_programs_are_told_of_a_failure_as_a_problem(failed_request, path, accepted):
+    failed_request.path = path
+    failed_request.META["HTTP_ACCEPT"] = accepted
+    answer = server_error(failed_request)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (500, "application/problem+json")
+    problem = json.loads(answer.content)
+    assert (problem["code"], problem["request_id"]) == ("internal_error", "req_quoted")
+    assert "does not answer" not in answer.content.decode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -112,4 +113,5 @@ def test_any_host_is_refused_in_production(settings: Any) -> None:
 def test_json_keeps_decimals_exact() -> None:
     body = JSONRenderer().render({"cost": Decimal("0.10"), "tags": {"a"}, "lazy": ({1: "x"}).items()})
     assert body == b'{"cost":"0.10","tags":["a"],"lazy":"dict_items([(1, \'x\')])"}'
+    assert JSONRenderer().render(MappingProxyType({"read": "only"})) == b'{"read":"only"}'
     assert JSONRenderer().render(None) == b""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
@@ -10,7 +12,7 @@ import pytest
 from django.db import connection, transaction
 from django.db.utils import DatabaseError
 
-from apps.core.actor import Actor
+from apps.core.actor import Actor, system_actor
 from apps.core.ids import uuid7
 from apps.events.errors import StaleAggregate
 from apps.events.events import DomainEvent, event_types
@@ -18,6 +20,7 @@ from apps.events.models import Aggregate, Delivery, Event
 from apps.events.services import publish, subscribe
 from apps.events.services.subscriptions import unsubscribe
 from tests.support.events import LampLit
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -110,3 +113,37 @@ def test_events_are_seen_by_their_organization_only(actor: Actor) -> None:
     assert Event.objects.visible_to(actor).count() == 1
     assert Event.objects.visible_to(stranger).count() == 0
     assert Event.objects.visible_to(Actor(kind=actor.kind)).count() == 0
+    assert Event.objects.visible_to(system_actor()).count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_reads_since_a_position_misses_nothing_that_is_stored_late(actor: Actor) -> None:
+    """The older transaction has drawn the lower position and commits last."""
+    has_drawn, may_commit = threading.Event(), threading.Event()
+
+    def publish_slowly() -> int:
+        with transaction.atomic():
+            stored = publish(LampLit(aggregate_id=uuid7(), brightness=1), actor=actor)
+            has_drawn.set()
+            may_commit.wait(10)
+        connection.close()
+        return stored.position
+
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(publish_slowly)
+        assert has_drawn.wait(10)
+        with transaction.atomic():
+            later = publish(LampLit(aggregate_id=uuid7(), brightness=2), actor=actor).position
+        assert positions_since(0) == []
+        may_commit.set()
+        earlier = slow.result()
+    assert earlier < later
+    # Transactions of other databases of the same server count as open, too.
+    wait_until(lambda: positions_since(0) == [earlier, later], seconds=60)
+    assert positions_since(earlier) == [later]
+    assert positions_since(later) == []
+
+
+def positions_since(position: int) -> list[int]:
+    lamps = Event.objects.since(position).filter(aggregate_type="lamp")
+    return list(lamps.values_list("position", flat=True))

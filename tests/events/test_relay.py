@@ -20,8 +20,9 @@ from apps.core.ids import uuid7
 from apps.events.models import Delivery, Event
 from apps.events.services import publish, register_sweep, subscribe
 from apps.events.services.subscriptions import unsubscribe
-from apps.events.services.sweeping import run_sweep, sweeps
+from apps.events.services.sweeping import Sweep, run_sweep, sweeps
 from tests.support.events import LampLit
+from tests.support.threads import run_together
 
 # The relay of another process: it hears lamps, writes what it heard into a table of its own, and dies where it is told.
 RELAY = """
@@ -125,3 +126,24 @@ def test_a_failing_sweep_mends_nothing_and_frees_its_lock(db: None) -> None:
     register_sweep("tests.sweep", every_seconds=60, run=sweep)
     entry = sweeps().pop("tests.sweep")
     assert [run_sweep(entry), run_sweep(entry)] == [0, 3]
+
+
+def test_a_sweep_that_another_process_is_at_is_left_to_it(db: None) -> None:
+    second: list[object] = []
+
+    def sweep() -> int:
+        second.extend(run_together(lambda: run_sweep(entry), count=1))
+        return 1
+
+    entry = Sweep("tests.sweep", 60, sweep)
+    assert (run_sweep(entry), second) == (1, [None])
+
+
+def test_a_sweep_whose_connection_was_lost_leaves_no_lock_behind(transactional_db: None) -> None:
+    def sweep() -> int:
+        connection.close()
+        return 3
+
+    entry = Sweep("tests.sweep", 60, sweep)
+    assert run_sweep(entry) == 3
+    assert run_together(lambda: run_sweep(Sweep("tests.sweep", 60, lambda: 4)), count=1) == [4]

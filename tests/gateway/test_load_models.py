@@ -94,8 +94,8 @@ def test_a_model_without_a_price_is_loaded_without_one(monkeypatch: pytest.Monke
     monkeypatch.setattr(loading, "read_catalogue", lambda: files)
     load()
     models = load_snapshot().models
-    assert models["gpt-4o-mini"].routes[0].price is None
-    assert models["gpt-4o"].routes[0].price is not None
+    assert models["gpt-4o-mini"].info.price is None
+    assert models["gpt-4o"].info.price is not None
     assert not Price.objects.of_model("openai", "gpt-4o-mini").exists()
 
 

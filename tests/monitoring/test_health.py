@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 import pytest
 from celery import current_app
-from django.db import OperationalError
+from django.db import OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.functions import Now
 from django.test import Client
@@ -21,10 +21,13 @@ from rest_framework.test import APIClient
 from apps.core.ids import uuid7
 from apps.events.choices import DeliveryState
 from apps.events.models import Delivery
+from apps.gateway.models import Provider
 from apps.monitoring.choices import Health
 from apps.monitoring.selectors import components, probes
 from apps.monitoring.selectors.components import Component, check_components, overall
+from apps.monitoring.selectors.gauges import PlatformCollector
 from apps.users.models import Membership
+from tests.factories.gateway import ProviderFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -156,6 +159,15 @@ def test_a_full_disk_is_down() -> None:
         assert "cannot be read" in one("disk").reason
 
 
+def test_the_providers_probe_names_those_that_are_switched_on() -> None:
+    ProviderFactory(slug="resting", is_active=False)
+    found = one("providers")
+    assert (found.status, found.details, "load_models" in found.reason) == (Health.DEGRADED, {"active": []}, True)
+    ProviderFactory(slug="serving")
+    found = one("providers")
+    assert (found.status, found.details, found.reason) == (Health.OK, {"active": ["serving"]}, "")
+
+
 def test_the_sum_is_the_worst_that_counts() -> None:
     well, weak = (Component("cache", status, "", 1.0, {}) for status in (Health.OK, Health.DEGRADED))
     assert [overall([well]), overall([well, weak])] == [Health.OK, Health.DEGRADED]
@@ -200,6 +212,13 @@ def test_metrics_leave_out_what_they_cannot_read() -> None:
         answer = Client().get("/metrics")
     assert answer.status_code == 200
     assert b"portico_outbox_lag_seconds" not in answer.content
+
+
+def test_reading_the_figures_inside_a_transaction_does_not_end_it() -> None:
+    with transaction.atomic():
+        provider = ProviderFactory()
+        assert [metric.name for metric in PlatformCollector().collect()][:1] == ["portico_outbox_lag_seconds"]
+        assert Provider.objects.filter(id=provider.id).exists()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from apps.core.actor import Actor, system_actor
+from apps.core.actor import Actor, ActorKind, system_actor
 from apps.core.errors import InvalidInput
 from apps.core.redis import get_redis
 from apps.events.models import Event, IdempotentRequest
@@ -338,6 +338,26 @@ class TestChangingAndRevoking:
             update_api_key(key=key, actor=actor, name="again")
         with pytest.raises(KeyRevoked):
             rotate_api_key(key=key, actor=actor)
+
+
+def test_a_client_gives_keys_of_its_own_scopes_only(member: Membership) -> None:
+    who = Actor(
+        kind=ActorKind.OAUTH_CLIENT,
+        user_id=member.user_id,
+        organization_id=member.organization_id,
+        oauth_client_id="a-client",
+        role=member.role,
+        scopes=frozenset({"keys:write", "models:read"}),
+    )
+
+    def issue(*scopes: str) -> ApiKey:
+        terms = KeyTerms(scopes)
+        return issue_api_key(user=member.user, organization=member.organization, name="CI", terms=terms, actor=who)[0]
+
+    assert issue("models:read").scopes == ["models:read"]
+    assert issue().scopes == ["keys:write", "models:read"]
+    with pytest.raises(GrantTooWide, match="gateway:use"):
+        issue("gateway:use")
 
 
 class TestRotating:

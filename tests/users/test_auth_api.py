@@ -134,6 +134,7 @@ class TestAccessTokens:
             {"sub": "user_01h455vb4pex5vsknk084sn02q"},
             {"exp": 1},
             {"sid": None},
+            {"note": "longer than any token of ours " * 200},
         ],
     )
     def test_changed_claims_refuse_even_with_a_right_signature(

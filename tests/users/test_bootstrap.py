@@ -73,6 +73,20 @@ def test_the_environment_names_administrator_and_key(settings) -> None:
     assert ApiKey.objects.count() == 1
 
 
+def test_another_administrator_in_the_environment_joins_the_organization(settings) -> None:
+    first = bootstrap()
+    settings.ADMIN_EMAIL = "second@example.com"
+
+    answer = bootstrap()
+
+    assert answer["organization_id"] == first["organization_id"]
+    memberships = Membership.objects.filter(organization__slug="default").order_by("id")
+    assert list(memberships.values_list("user__email", "role")) == [
+        ("admin@portico.local", Role.OWNER),
+        ("second@example.com", Role.OWNER),
+    ]
+
+
 def test_another_key_in_the_environment_is_added(settings) -> None:
     first = bootstrap()["api_key"]
     settings.BOOTSTRAP_API_KEY = new_secret()

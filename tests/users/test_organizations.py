@@ -10,7 +10,14 @@ from apps.users.choices import Role
 from apps.users.errors import AlreadyMember, EmailTaken, LastOwner, PasswordWeak, RoleTooLow
 from apps.users.models import Membership, Organization, User
 from apps.users.selectors import actor_of_user
-from apps.users.services.accounts import activate_user, change_profile, create_user, set_password, suspend_user
+from apps.users.services.accounts import (
+    activate_user,
+    change_profile,
+    create_user,
+    mark_email_verified,
+    set_password,
+    suspend_user,
+)
 from apps.users.services.organizations import (
     activate_organization,
     add_membership,
@@ -200,3 +207,14 @@ def test_no_event_carries_personal_text() -> None:
 
     stored = str(list(Event.objects.values("payload", "actor")))
     assert "grace" not in stored.lower()
+
+
+def test_an_address_is_verified_once() -> None:
+    person = UserFactory()
+
+    for _ in range(2):
+        mark_email_verified(user=person, actor=system_actor())
+
+    person.refresh_from_db()
+    assert person.email_verified_at is not None
+    assert Event.objects.filter(type="user.email_verified", aggregate_id=person.id).count() == 1

@@ -77,7 +77,8 @@ def fork_command(arguments: Sequence[str], *, title: str, output_fd: int, let_go
     with _signals_held():
         pid = os.fork()
         if pid == 0:
-            _become(arguments, title=title, output_fd=output_fd, let_go=let_go, arm=arm)
+            # Not covered: the copy's tracer starts anew and does not see the frames it was copied with.
+            _become(arguments, title=title, output_fd=output_fd, let_go=let_go, arm=arm)  # pragma: no cover
     return ForkedProcess(pid)
 
 

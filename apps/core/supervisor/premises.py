@@ -100,7 +100,7 @@ class Premises:
 
     def let_go(self) -> None:
         """Close the lock in a copy of the supervisor: it must not outlive the supervisor itself."""
-        if self._lock is not None:
+        if self._lock is not None:  # pragma: no branch - copies are made only while it is held
             self._lock.close()
 
     def wait_for_services(self) -> None:

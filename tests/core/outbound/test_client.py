@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 import time
 
@@ -139,10 +140,24 @@ def test_a_server_that_drips_runs_into_the_cap_of_the_whole_call() -> None:
     assert time.monotonic() - started < 2
 
 
+def test_a_call_without_time_is_not_begun(sink: Sink) -> None:
+    with pytest.raises(OutboundFailed) as caught:
+        OutboundClient(purpose="tests", total_seconds=0).send("GET", sink.url)
+    assert caught.value.kind == FailureKind.TIMEOUT
+    assert sink.received == []
+
+
+def reset(connection: socket.socket) -> None:
+    """Close without a farewell: the other side reads an error instead of an end."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
 @pytest.mark.parametrize(
     ("script", "kind"),
     [
         (lambda connection: None, FailureKind.CUT),
+        (reset, FailureKind.CUT),
         (lambda connection: connection.sendall(b"SSH-2.0-x\r\n\r\n"), FailureKind.PROTOCOL),
         (lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"), FailureKind.PROTOCOL),
     ],

@@ -85,6 +85,13 @@ def test_an_error_ends_it_with_code_1_without_unwinding_the_supervisor(fork):
     assert process.wait(5) == 1
 
 
+def test_where_the_kernel_cannot_tie_it_to_its_parent_it_runs_all_the_same(fork, monkeypatch):
+    monkeypatch.setattr(forking, "die_with_parent", lambda number: None)
+    process, output = fork(lambda arguments: say("ready") or 0)
+    assert output.read() == "ready\n"
+    assert process.wait(5) == 0
+
+
 def test_it_ends_by_signals(fork):
     process, output = fork(lambda arguments: say("ready") or signal.pause())
     assert output.readline() == "ready\n"
