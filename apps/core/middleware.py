@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from psycopg_pool import PoolTimeout
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from apps.core.api.clients import comes_from_proxy
 from apps.core.api.problems import problem_response
 from apps.core.context import new_request_id, set_request_id
 from apps.core.errors import DependencyDown
@@ -50,6 +51,18 @@ class RequestIdMiddleware:
         response = self.get_response(request)
         response["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
         return response
+
+
+class ForwardedSchemeMiddleware:
+    """Believe X-Forwarded-Proto from our own proxies only: anybody else could talk the HTTPS redirect away."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not comes_from_proxy(request):
+            request.META.pop("HTTP_X_FORWARDED_PROTO", None)
+        return self.get_response(request)
 
 
 class SecurityHeadersMiddleware:

@@ -16,7 +16,7 @@ from rest_framework.test import APIRequestFactory
 from apps.core.api.etag import expected_version, require_version
 from apps.core.api.problems import handle_exception, problem_response, translate
 from apps.core.errors import AppError, DependencyDown, InvalidInput, PreconditionFailed, RateLimited, describe_codes
-from apps.core.middleware import DependencyDownMiddleware, RequestIdMiddleware
+from apps.core.middleware import DependencyDownMiddleware, ForwardedSchemeMiddleware, RequestIdMiddleware
 from apps.core.models import VersionedEntity
 
 
@@ -100,6 +100,17 @@ def test_a_well_formed_request_id_is_kept(given: str, kept: bool) -> None:
     response = RequestIdMiddleware(lambda request: HttpResponse())(RequestFactory().get("/", HTTP_X_REQUEST_ID=given))
     assert (response["X-Request-Id"] == given) is kept
     assert len(response["X-Request-Id"]) >= 8
+
+
+@pytest.mark.parametrize(
+    ("address", "is_secure"), [("10.0.0.7", True), ("203.0.113.9", False), ("nonsense", False), ("", False)]
+)
+def test_only_our_proxies_say_that_it_was_https(settings: Any, address: str, is_secure: bool) -> None:
+    settings.TRUSTED_PROXIES = ["10.0.0.0/8"]
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    request = RequestFactory().get("/", REMOTE_ADDR=address, HTTP_X_FORWARDED_PROTO="https")
+    ForwardedSchemeMiddleware(lambda request: HttpResponse())(request)
+    assert request.is_secure() is is_secure
 
 
 class Thing(VersionedEntity):

@@ -29,7 +29,6 @@ def client_ip(request: HttpRequest) -> str:
     X-Forwarded-For is read from the right and only as far as PORTICO_TRUSTED_PROXIES go: what a caller writes there
     itself is never believed.
     """
-    trusted = _networks(tuple(settings.TRUSTED_PROXIES))
     hops = [request.META.get("REMOTE_ADDR", ""), *reversed(request.headers.get("X-Forwarded-For", "").split(","))]
     found = ""
     for hop in hops:
@@ -37,9 +36,19 @@ def client_ip(request: HttpRequest) -> str:
         if address is None:
             break
         found = str(address)
-        if not any(address in network for network in trusted):
+        if not _is_trusted(address):
             break
     return found
+
+
+def comes_from_proxy(request: HttpRequest) -> bool:
+    """Tell whether the connection was made by one of PORTICO_TRUSTED_PROXIES."""
+    address = _parse(request.META.get("REMOTE_ADDR", ""))
+    return address is not None and _is_trusted(address)
+
+
+def _is_trusted(address: IPv4Address | IPv6Address) -> bool:
+    return any(address in network for network in _networks(tuple(settings.TRUSTED_PROXIES)))
 
 
 def device_of(request: HttpRequest) -> str:
