@@ -13,7 +13,8 @@ django_application = get_asgi_application()
 
 # Everything below reads models, so it comes after Django's start.
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from django.urls import re_path  # noqa: E402
+from django.conf import settings  # noqa: E402
+from django.urls import re_path, reverse  # noqa: E402
 
 from apps.conversations.services.answering import leave_desk  # noqa: E402
 from apps.conversations.urls import websocket_urlpatterns  # noqa: E402
@@ -22,10 +23,13 @@ from apps.core.web.sockets import refuse_socket  # noqa: E402
 from apps.gateway.edge import GatewayApplication  # noqa: E402
 from apps.users.sockets import SocketActorMiddleware  # noqa: E402
 
+# Raw completions take what /v1 takes: pictures and long conversations.
+LARGER_BODIES = {reverse("chat-completions"): settings.GATEWAY_MAX_BODY_BYTES}
+
 gateway = GatewayApplication()
 _routes = ProtocolTypeRouter(
     {
-        "http": BoundedBodies(django_application),
+        "http": BoundedBodies(django_application, larger=LARGER_BODIES),
         "websocket": SocketActorMiddleware(
             URLRouter([*websocket_urlpatterns, re_path("", cast("Any", refuse_socket))])
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import httpx
 import orjson
 import pytest
 from django.test import AsyncClient
@@ -11,6 +12,7 @@ from rest_framework.test import APIClient
 
 from apps.billing.models import UsageRecord
 from apps.core.ids import encode_id
+from project.asgi import application
 from tests.factories.gateway import DeploymentFactory, ProviderFactory
 from tests.factories.users import ApiKeyFactory
 from tests.gateway.conftest import run_in_database
@@ -86,6 +88,24 @@ async def test_a_raw_completion_is_answered_and_recorded(runtime, secret: str, r
     assert answer["X-Portico-Request-Id"] == encode_id(UsageRecord.ID_PREFIX, record.id)
     assert answer["X-Portico-Cost"] == f"{record.cost_micros / 1_000_000:.6f}"
     assert record.status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("path", "size", "status", "code"),
+    [
+        ("/api/v3/chat/completions", 3_000_000, 200, None),
+        ("/api/v3/chat/completions", 20 * 1024 * 1024, 413, "too_large"),
+        ("/api/v3/chat", 3_000_000, 413, "too_large"),
+    ],
+)
+async def test_raw_completions_may_be_as_large_as_those_of_v1(
+    runtime, secret: str, path: str, size: int, status: int, code: str | None
+) -> None:
+    body = {"model": "sandbox-small", "messages": [{"role": "user", "content": "[echo:hi]" + " " * size}]}
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url="http://testserver")
+    async with client:
+        answer = await client.post(path, json=body, headers={"Authorization": f"Bearer {secret}"})
+    assert (answer.status_code, answer.json().get("code")) == (status, code)
 
 
 async def test_a_raw_completion_streams(runtime, secret: str, records) -> None:

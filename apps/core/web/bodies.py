@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
@@ -25,15 +25,17 @@ BODY_SECONDS = 60.0
 class BoundedBodies:
     """An ASGI application whose HTTP requests have at most DATA_UPLOAD_MAX_MEMORY_SIZE bytes, there within a minute.
 
+    `larger` maps paths to the bytes that are accepted there instead.
     A body that says its length is refused with 413 before it is read, one that does not as soon as it has grown too large.
     """
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Application, *, larger: Mapping[str, int] | None = None) -> None:
         self._application = application
+        self._larger = larger or {}
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request."""
-        limit: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        limit: int = self._larger.get(scope["path"], settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
         length = dict(scope["headers"]).get(b"content-length", b"")
         if length.isdigit() and int(length) > limit:
             await _refuse(_too_large(limit), send)
