@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from bs4 import BeautifulSoup
+from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
 
@@ -125,6 +126,18 @@ def test_what_was_given_up_is_replayed(staff: Client, endpoint) -> None:
     assert "1 deliveries are back in the queue." in text_of(act(staff, ENDPOINTS, "replay_dead", endpoint))
     assert WebhookDelivery.objects.get(id=dead.id).state == "pending"
     assert WebhookDelivery.objects.get(id=done.id).state == "succeeded"
+
+
+def test_who_may_only_look_changes_nothing(client: Client, endpoint) -> None:
+    looker = UserFactory(is_staff=True)
+    looker.user_permissions.add(Permission.objects.get(codename="view_webhookendpoint"))
+    client.force_login(looker)
+    address = reverse(f"{ENDPOINTS}_change", args=[endpoint.id])
+    page = client.get(address)
+    assert endpoint.url in text_of(page)
+    assert endpoint.secret not in page.content.decode()
+    assert client.post(address, {"url": "https://new.example.com/"}).status_code == 403
+    assert WebhookEndpoint.objects.get().url == endpoint.url
 
 
 def test_endpoints_cannot_be_deleted_here(staff: Client, endpoint) -> None:

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from oauth2_provider.models import get_access_token_model
 
+from apps.core.ids import uuid7
 from apps.events.models import Event
 from apps.users.models import ApiKey, Membership, OAuthClient, User, UserSession
 from apps.users.selectors import find_key
@@ -54,10 +55,9 @@ def page(name: str, *args: object) -> str:
     return reverse(f"admin:users_{name}", args=args)
 
 
-def run(client: Client, model: str, action: str, *rows: object):
-    return client.post(
-        page(f"{model}_changelist"), {"action": action, "_selected_action": [row.pk for row in rows]}, follow=True
-    )
+def run(client: Client, model: str, action: str, *rows: object, **fields: str):
+    chosen = {"action": action, "_selected_action": [row.pk for row in rows]}
+    return client.post(page(f"{model}_changelist"), chosen | fields, follow=True)
 
 
 @pytest.mark.parametrize("model", OURS, ids=lambda model: model.__name__)
@@ -199,6 +199,10 @@ class TestPeople:
         assert (event.actor["kind"], event.actor["user_id"]) == ("system", str(root.id))
         assert found[0] not in staff.get(page("user_change", person.pk)).content.decode()
 
+    def test_nobody_can_be_given_a_key_who_is_not_there(self, staff: Client) -> None:
+        assert staff.post(f"/admin/users/user/{uuid7()}/issue-key/", {"name": "x"}).status_code == 404
+        assert not ApiKey.objects.exists()
+
 
 EMPTY = {
     f"{prefix}-{name}": "0"
@@ -213,6 +217,19 @@ class TestOrganizations:
 
         assert answer.status_code == 302, answer.context["errors"]
         assert Membership.objects.get(user=root).organization.slug == "acme"
+
+    def test_renaming_keeps_everything_else(self, staff: Client) -> None:
+        organization = MembershipFactory(role="owner").organization
+
+        answer = staff.post(
+            page("organization_change", organization.pk), {"name": "Renamed", "slug": organization.slug} | EMPTY
+        )
+
+        assert answer.status_code == 302, answer.context["errors"]
+        before = organization.slug
+        organization.refresh_from_db()
+        assert (organization.name, organization.slug, organization.is_active) == ("Renamed", before, True)
+        assert Membership.objects.filter(organization=organization).count() == 1
 
     def test_suspending_stops_its_keys(self, staff: Client) -> None:
         key, secret = ApiKeyFactory.with_secret()
@@ -241,6 +258,15 @@ class TestOrganizations:
         run(staff, "membership", "delete_selected", membership)
         staff.post(page("membership_delete", membership.pk), {"post": "yes"})
         assert not Membership.objects.filter(user=newcomer).exists()
+
+    def test_several_memberships_are_removed_together(self, staff: Client) -> None:
+        owner = MembershipFactory(role="owner")
+        members = [MembershipFactory(organization=owner.organization) for _ in range(2)]
+
+        run(staff, "membership", "delete_selected", *members, post="yes")
+
+        assert Membership.objects.filter(organization=owner.organization).get() == owner
+        assert Event.objects.filter(type="membership.removed").count() == 2
 
     def test_the_last_owner_stays_and_the_page_says_why(self, staff: Client) -> None:
         owner = MembershipFactory(role="owner")
@@ -307,6 +333,18 @@ class TestOAuthClients:
         assert secret[1] not in client.client_secret
         assert secret[1] not in staff.get(page("oauthclient_change", client.pk)).content.decode()
         assert Event.objects.get(type="oauth_client.created").payload == {"grant_type": "authorization-code"}
+
+    def test_a_public_client_has_no_secret_to_show_or_to_renew(self, staff: Client) -> None:
+        given = self.FIELDS | {"organization": OrganizationFactory().pk, "client_type": "public"}
+
+        answer = staff.post(page("oauthclient_add"), given)
+
+        client = OAuthClient.objects.get()
+        assert (answer.status_code, answer.headers["Location"]) == (302, page("oauthclient_changelist"))
+        before = client.client_secret
+        assert staff.post(f"/admin/users/oauthclient/{client.pk}/new-secret/").status_code == 404
+        client.refresh_from_db()
+        assert client.client_secret == before
 
     def test_what_does_not_fit_is_said_by_field(self, staff: Client) -> None:
         organization = OrganizationFactory()
