@@ -27,6 +27,26 @@ def run(name: str, **options: object) -> str:
     return out.getvalue()
 
 
+class Reader(io.StringIO):
+    """A pipe whose reader has gone."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+    def fileno(self) -> int:
+        return 77
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_a_reader_that_has_enough_is_no_failure(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    record_usage([make_entry()])
+    pointed: list[int] = []
+    monkeypatch.setattr("os.dup2", lambda source, target: pointed.append(target))
+    monkeypatch.setattr("sys.stdout", Reader())
+    call_command("usage_export", format=form, stdout=Reader())
+    assert pointed == [77]
+
+
 def export(**options: object) -> list[dict[str, object]]:
     return [json.loads(line) for line in run("usage_export", **options).splitlines()]
 

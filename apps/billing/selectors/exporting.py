@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -56,12 +56,14 @@ class SupportsWrite(Protocol):
         ...
 
 
-def export_usage(*, since: datetime | None = None, until: datetime | None = None) -> Iterator[dict[str, Any]]:
+def export_usage(
+    *, since: datetime | None = None, until: datetime | None = None
+) -> Generator[dict[str, Any], None, None]:
     """Yield the usage records of `since <= created_at < until`, oldest first, as `flatten_usage` does."""
     return flatten_usage(UsageRecord.objects.between(since, until).order_by("created_at", "id"))
 
 
-def flatten_usage(records: UsageRecordQuerySet) -> Iterator[dict[str, Any]]:
+def flatten_usage(records: UsageRecordQuerySet) -> Generator[dict[str, Any], None, None]:
     """Yield usage records by the names of COLUMNS, with public ids.
 
     One snapshot: what is recorded meanwhile is not in it. Needs a transaction where the connection is behind a pooler.

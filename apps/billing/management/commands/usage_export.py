@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from argparse import ArgumentTypeError
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,8 +39,15 @@ class Command(BaseCommand):
         parser.add_argument("--until", type=parse_moment, help="calls forwarded before this ISO 8601 date or time")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with transaction.atomic():  # the server-side cursor lives in it, behind a pooler too
-            rows = export_usage(since=options["since"], until=options["until"])
+        try:
+            self._print(options)
+        except BrokenPipeError:
+            # Whoever reads (`head`, say) has enough. What is left in the buffer must not fail at the exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def _print(self, options: dict[str, Any]) -> None:
+        # The server-side cursor lives in the transaction, behind a pooler too, and is closed before it ends.
+        with transaction.atomic(), closing(export_usage(since=options["since"], until=options["until"])) as rows:
             if options["format"] == "csv":
                 write_csv(rows, self.stdout)
                 return
