@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from django.conf import settings
 from django.core import mail
 from django.test import Client
 
@@ -56,7 +57,7 @@ class TestLoggingIn:
         answer = browser.submit("/login", {"username": "ADA@example.com", "password": PASSWORD, "next": "/keys"})
 
         assert answer.headers["Location"] == "/keys"
-        assert browser.get("/keys").status_code == 200
+        assert f"<code>{settings.SITE_URL}/v1</code>" in browser.get("/keys").content.decode()
         session = UserSession.objects.get()
         assert (session.kind, session.user, session.ip_address) == ("web", person, "127.0.0.1")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.http import Http404, HttpRequest, HttpResponse
@@ -50,6 +51,7 @@ class KeysPage(LoginRequiredMixin, View):
             "organization": Organization.objects.filter(id=actor.organization_id).first(),
             "new_key": key,
             "secret": secret,
+            "base_url": f"{settings.SITE_URL}/v1",
         }
         response = render(self.request, "users/keys.html", context, status=422 if form is not None else 200)
         response["Cache-Control"] = "no-store"
