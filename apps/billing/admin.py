@@ -12,7 +12,6 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter, TextFilter
 from unfold.decorators import display
 
@@ -21,7 +20,7 @@ from apps.billing.models import LedgerAccount, LedgerTransaction, Posting, Price
 from apps.billing.querysets import UsageRecordQuerySet
 from apps.billing.selectors.exporting import flatten_usage, write_csv
 from apps.billing.services.prices import announce_price
-from apps.core.admin import ReadOnlyModelAdmin, link_text, link_to
+from apps.core.admin import ModelAdmin, ReadOnlyModelAdmin, link_text, link_to
 from apps.core.errors import InvalidInput
 from apps.core.ids import decode_id
 from apps.core.money import DEFAULT_CURRENCY, from_micros

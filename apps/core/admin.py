@@ -1,18 +1,20 @@
-"""Bases of staff pages over tables that nobody edits, however big they are."""
+"""Bases of staff pages: of all of them, and of those over tables that nobody edits, however big they are."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
-from django.db.models import Model
-from django.http import HttpRequest
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponseBase
 from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin
+from unfold.admin import ModelAdmin as UnfoldModelAdmin
 
 MOST_COUNTED = 10_000
 
@@ -41,6 +43,26 @@ class CappedPaginator(Paginator):
         """Return the number of rows, at most 10,000."""
         rows: Any = self.object_list
         return int(rows.order_by().values("pk")[:MOST_COUNTED].count())
+
+
+class ModelAdmin(UnfoldModelAdmin):
+    """The base of every staff page."""
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
+        """Act on the rows that were ticked; say so when what came is no row's key, which Django would fail at."""
+        if not all(self._is_key(text) for text in request.POST.getlist(ACTION_CHECKBOX_NAME)):
+            messages.error(request, "The selection cannot be read; tick the rows again. Nothing was changed.")
+            return None
+        answer: HttpResponseBase | None = super().response_action(request, queryset)
+        return answer
+
+    def _is_key(self, text: str) -> bool:
+        field = self.opts.pk
+        try:
+            field.run_validators(field.to_python(text))
+        except ValidationError:
+            return False
+        return "\x00" not in text
 
 
 class ReadOnlyModelAdmin(ModelAdmin):

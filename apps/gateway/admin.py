@@ -11,11 +11,12 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminPasswordWidget
 
 from apps.billing.models import Price
 from apps.core.actor import Actor
+from apps.core.admin import ModelAdmin
 from apps.core.errors import AppError
 from apps.core.money import from_micros
 from apps.core.outbound.errors import OutboundRefused

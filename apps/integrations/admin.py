@@ -13,11 +13,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 from unfold.decorators import display
 
 from apps.core.actor import ALL_SCOPES, Actor, ActorKind
-from apps.core.admin import ReadOnlyModelAdmin, link_to
+from apps.core.admin import ModelAdmin, ReadOnlyModelAdmin, link_to
 from apps.core.errors import AppError
 from apps.integrations.choices import DeliveryState
 from apps.integrations.forms import WebhookEndpointForm

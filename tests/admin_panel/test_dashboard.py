@@ -16,11 +16,13 @@ from django.urls import reverse
 from apps.admin_panel.selectors import read_dashboard
 from apps.admin_panel.views import SECTIONS
 from apps.billing.services.recording import record_usage
+from apps.core.admin import ModelAdmin
 from apps.events.choices import DeliveryState
 from apps.events.models import Delivery
 from tests.factories.billing import make_entry
 from tests.factories.users import UserFactory
 
+OUR_MODELS = [model for model, page in admin.site._registry.items() if isinstance(page, ModelAdmin)]
 NOW = datetime(2030, 5, 17, 12, 30, tzinfo=UTC)
 
 
@@ -125,3 +127,20 @@ def test_admin_pages_run_no_inline_scripts(staff: Client) -> None:
         for script in page.find_all("script")
         if not script.get("src") and script.get("type") != "application/json"
     ] == []
+
+
+@pytest.mark.parametrize("model", OUR_MODELS, ids=lambda model: model._meta.label)
+def test_a_selection_that_cannot_be_read_changes_nothing(staff: Client, model: Any) -> None:
+    address = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    before = set(model._base_manager.values_list("pk", flat=True))
+    body = {"action": "delete_selected", "post": "yes"}
+    answers = [staff.post(address, {**body, "_selected_action": text}) for text in ("zzz", "9" * 40, "a\x00b", "")]
+    # Pages without actions show the list again.
+    assert {answer.status_code for answer in answers} <= {200, 302}
+    assert before - set(model._base_manager.values_list("pk", flat=True)) == set()
+
+
+def test_who_ticked_what_is_no_row_reads_why_nothing_happened(staff: Client) -> None:
+    body = {"action": "delete_selected", "_selected_action": "zzz"}
+    page = staff.post(reverse("admin:users_user_changelist"), body, follow=True)
+    assert "The selection cannot be read" in page.content.decode()

@@ -11,10 +11,9 @@ from django.db import models
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from unfold.admin import ModelAdmin
 
 from apps.core.actor import Actor, system_actor
-from apps.core.admin import ReadOnlyModelAdmin
+from apps.core.admin import ModelAdmin, ReadOnlyModelAdmin
 from apps.core.errors import AppError, InvalidInput
 from apps.users.choices import SCOPES
 

@@ -15,11 +15,10 @@ from oauth2_provider.models import (
     get_id_token_model,
     get_refresh_token_model,
 )
-from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import RangeDateTimeFilter
 from unfold.decorators import action
 
-from apps.core.admin import ReadOnlyModelAdmin
+from apps.core.admin import ModelAdmin, ReadOnlyModelAdmin
 from apps.users.admin.base import ServiceAdmin, show_secret, staff_actor
 from apps.users.models import OAuthClient
 from apps.users.services.oauth_clients import change_oauth_client, register_oauth_client, rotate_client_secret

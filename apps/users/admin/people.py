@@ -12,11 +12,12 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import RangeDateTimeFilter
 from unfold.decorators import action
 from unfold.forms import UserChangeForm, UserCreationForm
 
+from apps.core.admin import ModelAdmin
 from apps.users.admin.base import ServiceAdmin, show_secret, staff_actor
 from apps.users.forms import StaffApiKeyForm, StaffPasswordForm
 from apps.users.models import ApiKey, Membership, Organization, User, UserSession
