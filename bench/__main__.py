@@ -136,6 +136,7 @@ def main() -> int:
         "lists": lists,
     }
     path = ROOT / "bench" / "results" / f"{datetime.now(UTC):%Y-%m-%d-%H%M}.json"
+    path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(record, indent=1) + "\n")
     if options.json:
         print(json.dumps(record))
