@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from apps.conversations.api import chat
 from apps.conversations.api.serializers import ChatOutput, ConversationOutput, MessageOutput
 from apps.conversations.choices import MessageStatus
 from apps.conversations.models import Conversation, Message, Run, RunDelta
@@ -274,6 +275,22 @@ async def test_a_call_that_has_not_begun_can_be_cancelled(
     answer = (await chatter.post(f"/chat/{start['run_id']}/cancel")).json()["message"]
     assert (answer["status"], answer["content"], answer["usage"]) == ("cancelled", "", None)
     await stream.aclose()
+
+
+async def test_a_cancellation_that_takes_long_is_answered_with_what_there_is(
+    chatter: Chatter, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat, "CANCEL_SECONDS", 0.05)
+    gateway.script = ["So far", asyncio.Event()]
+    stream = (await chatter.post("/chat/stream", {"content": "Hi", "model": "fake"})).streaming_content
+    start = parse_events(await anext(stream))[0].data
+    hidden, current_desk().runs = current_desk().runs, {}
+    answer = await chatter.post(f"/chat/{start['run_id']}/cancel")
+    assert answer.status_code == 200
+    assert (answer.json()["message"]["id"], answer.json()["message"]["status"]) == (start["answer"]["id"], "running")
+    current_desk().runs = hidden
+    rest = [event async for chunk in stream for event in parse_events(chunk)]
+    assert rest[-1].name == "run.cancelled"
 
 
 async def test_a_cancellation_that_only_reached_the_database_is_noticed(chatter: Chatter, gateway: FakeGateway) -> None:
