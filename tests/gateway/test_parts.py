@@ -13,13 +13,16 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from apps.core.errors import AppError, Conflict, NotAuthenticated
 from apps.gateway.api.openapi import add_machine_operations
 from apps.gateway.edge.problems import describe_error, error_headers
+from apps.gateway.errors import TokenLimitReached
 from apps.gateway.models import Provider
 from apps.gateway.providers.base import (
     Chunk,
     Completion,
     Target,
     UpstreamRateLimited,
+    UpstreamTimedOut,
     UpstreamUnauthenticated,
+    UpstreamUnavailable,
     Usage,
 )
 from apps.gateway.runtime import replay
@@ -66,6 +69,21 @@ def test_headers_say_when_and_whether_to_try_again() -> None:
     headers = dict(error_headers(UpstreamRateLimited("x", retry_after_seconds=1.5)))
     assert (headers[b"retry-after"], headers[b"retry-after-ms"]) == (b"2", b"1500")
     assert dict(error_headers(UpstreamUnauthenticated("x")))[b"x-should-retry"] == b"false"
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (UpstreamRateLimited("x"), b"2"),
+        (UpstreamUnavailable("x"), b"2"),
+        (UpstreamUnavailable("x", retry_after_seconds=0.0), b"1"),
+        (UpstreamRateLimited("x", retry_after_seconds=3600.0), b"120"),
+        (UpstreamTimedOut("x"), None),
+        (TokenLimitReached("x", headers={"x-should-retry": "false"}), None),
+    ],
+)
+def test_who_may_try_again_is_always_told_when_and_within_what_sdks_heed(error: AppError, shown: bytes | None) -> None:
+    assert dict(error_headers(error)).get(b"retry-after") == shown
 
 
 def test_long_texts_are_estimated_and_short_ones_counted() -> None:
@@ -148,6 +166,18 @@ async def test_a_long_stream_notes_how_far_it_has_come(offline, monkeypatch: pyt
     await call.cancel()
     call.abort(None)
     assert call.status == "ok"
+
+
+async def test_only_a_call_with_an_entrance_lets_it_do_what_is_due(offline) -> None:
+    actor = find_offline(OFFLINE_SECRET)[0].actor
+    request = {"model": "small", "stream": True, "messages": [{"role": "user", "content": "[echo:on]"}]}
+    call = await open_chat(actor=actor, request=request, endpoint="x")
+    done: list[float] = []
+    call.tick(1.0)
+    call.on_tick = done.append
+    call.tick(2.0)
+    assert done == [2.0]
+    assert "".join([chunk.text async for batch in call.batches() for chunk in batch]) == "on"
 
 
 async def test_a_database_that_is_down_ends_no_running_call(offline, monkeypatch: pytest.MonkeyPatch) -> None:
