@@ -129,14 +129,15 @@ def test_a_failing_sweep_mends_nothing_and_frees_its_lock(db: None) -> None:
 
 
 def test_a_sweep_that_another_process_is_at_is_left_to_it(db: None) -> None:
-    second: list[object] = []
+    theirs = Sweep("tests.sweep", 60, lambda: 5)
+    found: list[object] = []
 
     def sweep() -> int:
-        second.extend(run_together(lambda: run_sweep(entry), count=1))
+        found.extend(run_together(lambda: run_sweep(theirs), count=1))
         return 1
 
-    entry = Sweep("tests.sweep", 60, sweep)
-    assert (run_sweep(entry), second) == (1, [None])
+    assert (run_sweep(Sweep("tests.sweep", 60, sweep)), found) == (1, [None])
+    assert run_together(lambda: run_sweep(theirs), count=1) == [5]
 
 
 def test_a_sweep_whose_connection_was_lost_leaves_no_lock_behind(transactional_db: None) -> None:
