@@ -13,6 +13,10 @@ from apps.gateway.providers.base import UpstreamError
 Headers = list[tuple[bytes, bytes]]
 
 JSON = b"application/json"
+RETRY_SECONDS = 2.0
+"""Told where nobody said when to try again."""
+MAX_RETRY_SECONDS = 120.0
+"""Above this, official SDKs wait as long as they think best instead."""
 _TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -62,8 +66,11 @@ def error_headers(error: AppError) -> Headers:
     headers: Headers = [
         (name.lower().encode(), value.encode("latin-1", "replace")) for name, value in error.headers.items()
     ]
-    if error.retry_after_seconds is not None:
-        seconds = max(error.retry_after_seconds, 0.001)
+    seconds = error.retry_after_seconds
+    if seconds is None and error.status in {429, 503} and b"x-should-retry" not in dict(headers):
+        seconds = RETRY_SECONDS
+    if seconds is not None:
+        seconds = min(max(seconds, 0.001), MAX_RETRY_SECONDS)
         headers.append((b"retry-after", b"%d" % math.ceil(seconds)))
         headers.append((b"retry-after-ms", b"%d" % math.ceil(seconds * 1000)))
     if error.status == 401:

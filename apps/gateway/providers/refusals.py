@@ -22,6 +22,7 @@ from apps.gateway.providers.base import (
 )
 
 MAX_MESSAGE_LENGTH = 500
+MAX_RETRY_SECONDS = 86_400.0
 MASK = "[masked]"
 
 # Keys as providers print them: a known prefix, a bearer header, or a long run that mixes letters and digits.
@@ -62,18 +63,18 @@ def mask_secrets(text: str, credential: str = "") -> str:
 
 
 def parse_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds to wait from `retry-after-ms` or `Retry-After` (seconds or HTTP date), or None."""
+    """Return the seconds to wait from `retry-after-ms` or `Retry-After` (seconds or HTTP date), a day at the most, or None."""
     milliseconds = headers.get("retry-after-ms")
     if milliseconds is not None:
         try:
-            return max(0.0, float(milliseconds) / 1000)
+            return _bounded(float(milliseconds) / 1000)
         except ValueError:
             return None
     value = headers.get("Retry-After")
     if value is None:
         return None
     try:
-        return max(0.0, float(value))
+        return _bounded(float(value))
     except ValueError:
         pass
     try:
@@ -82,7 +83,12 @@ def parse_retry_after(headers: Mapping[str, str]) -> float | None:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    return _bounded((moment - datetime.now(UTC)).total_seconds())
+
+
+def _bounded(seconds: float) -> float:
+    # Also "inf" and "nan" are numbers to Python.
+    return min(max(0.0, seconds), MAX_RETRY_SECONDS)
 
 
 def error_from_response(*, target: Target, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
