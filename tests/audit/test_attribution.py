@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from io import StringIO
 from typing import Any
 
 import psycopg
 import pytest
 from asgiref.sync import sync_to_async
+from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.utils import DatabaseError
+from pytest_django import Settings
 
 from apps.audit.models import RowChange
 from apps.audit.services.attribution import AttributeWrites, attribute_connection
@@ -63,6 +66,14 @@ def test_a_change_names_the_actor_and_the_request() -> None:
     with bound(actor=ANNA):
         write("hers")
     assert attributions() == {"hers": (ANNA.describe(), "req_anna")}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("command", ["bootstrap", "load_models"])
+def test_what_a_command_of_ours_changes_was_changed_by_the_platform(command: str, settings: Settings) -> None:
+    settings.GATEWAY_PROVIDERS = {"sandbox": {"name": "Sandbox", "base_url": "", "credential": ""}}
+    call_command(command, stdout=StringIO())
+    assert {row.actor["kind"] for row in RowChange.objects.all()} == {"system"}
 
 
 @pytest.mark.django_db(transaction=True)

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from apps.core.actor import system_actor
+from apps.core.context import bound
 from apps.gateway.services.loading import discover_models, load_catalogue
 
 
@@ -14,7 +15,10 @@ class Command(BaseCommand):
     help = "Load the model catalogue and the providers that the environment names. Safe to repeat: what staff edited stays."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        found = load_catalogue(actor=system_actor(), discovered=discover_models())
+        actor = system_actor()
+        # Row changes are recorded as those of whom the events name.
+        with bound(actor=actor):
+            found = load_catalogue(actor=actor, discovered=discover_models())
         self.stdout.write(
             f"{found.providers} providers, {found.models} models, {found.deployments} deployments, {found.changed} changed"
         )

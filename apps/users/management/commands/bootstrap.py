@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from apps.core.actor import system_actor
+from apps.core.context import bound
 from apps.users.errors import BootstrapRefused
 from apps.users.services.bootstrapping import Premises, bootstrap
 
@@ -21,10 +22,12 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print one JSON object for programs.")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        actor = system_actor()
         try:
-            with transaction.atomic():
+            # Row changes are recorded as those of whom the events name.
+            with bound(actor=actor), transaction.atomic():
                 premises = bootstrap(
-                    actor=system_actor(),
+                    actor=actor,
                     email=settings.ADMIN_EMAIL,
                     password=settings.ADMIN_PASSWORD,
                     api_key=settings.BOOTSTRAP_API_KEY,
