@@ -48,6 +48,12 @@ def test_frameworks_refusals_become_ours(error: Exception, status: int, code: st
     assert (found.status, found.code) == (status, code)
 
 
+def test_a_frameworks_refusal_is_titled_by_its_status() -> None:
+    found = translate(exceptions.UnsupportedMediaType("text/plain"))
+    assert found is not None
+    assert (found.title, AppError.title) == ("Unsupported Media Type", "Something failed")
+
+
 def test_a_defect_is_not_translated() -> None:
     assert translate(ZeroDivisionError()) is None
     assert handle_exception(ZeroDivisionError(), {}) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -103,7 +104,9 @@ def translate(error: Exception) -> AppError | None:
         return RateLimited(str(error.detail), retry_after_seconds=getattr(error, "wait", None))
     if isinstance(error, exceptions.APIException):
         detail = error.detail if isinstance(error.detail, str) else error.default_detail
-        return AppError(str(detail), code=str(error.default_code), status=error.status_code)
+        known = AppError(str(detail), code=str(error.default_code), status=error.status_code)
+        known.title = HTTPStatus(error.status_code).phrase  # type: ignore[misc]
+        return known
     return None
 
 
