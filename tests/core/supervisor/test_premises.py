@@ -2,6 +2,7 @@
 
 import io
 import json
+import multiprocessing
 import os
 import signal
 import socket
@@ -71,6 +72,29 @@ def test_embedded_services_are_up_inside_and_gone_after(tmp_path, output):
 def test_without_web_no_port_is_taken(tmp_path, output):
     with Premises(make_plan(tmp_path, programs=("relay",)), output) as premises:
         assert premises.listener is None
+
+
+def test_a_copy_that_has_let_go_does_not_keep_the_directory(tmp_path, output):
+    plan = make_plan(tmp_path, programs=("relay",))
+    copies = multiprocessing.get_context("fork")
+    has_let_go, may_end = copies.Event(), copies.Event()
+
+    def live_on(premises):
+        premises.let_go()
+        has_let_go.set()
+        may_end.wait(10)
+
+    with Premises(plan, output) as premises:
+        copy = copies.Process(target=live_on, args=(premises,))
+        copy.start()
+        assert has_let_go.wait(10)
+        with pytest.raises(StartError, match=r"Another .* runs on"), Premises(plan, output):
+            pass
+    with Premises(plan, output):
+        assert copy.is_alive()
+    may_end.set()
+    copy.join(10)
+    assert copy.exitcode == 0
 
 
 def test_secrets_are_generated_once_and_privately(tmp_path, output):
