@@ -290,7 +290,28 @@ class TestCodesThatOpenNothing:
         assert flow.exchange(code).status_code == 200
 
         assert flow.exchange(code).json()["error"] == "invalid_grant"
-        assert AccessToken.objects.count() == 1
+
+    @pytest.mark.parametrize("has_been_refreshed", [False, True])
+    def test_a_second_use_takes_back_what_the_first_gave(self, flow: Flow, has_been_refreshed: bool) -> None:
+        code, others = flow.code(), flow.exchange(flow.code()).json()
+        given = flow.exchange(code).json()
+        refreshed = [flow.refresh(given["refresh_token"]).json() for _ in range(has_been_refreshed)]
+        held = [given, *refreshed][-1]
+        assert Client().get(ME, headers=bearer(held["access_token"])).status_code == 200
+
+        assert flow.exchange(code).json()["error"] == "invalid_grant"
+
+        assert Client().get(ME, headers=bearer(held["access_token"])).status_code == 401
+        assert flow.refresh(held["refresh_token"]).json()["error"] == "invalid_grant"
+        assert Client().get(ME, headers=bearer(others["access_token"])).status_code == 200
+
+    def test_another_clients_attempt_takes_nothing_back(self, flow: Flow, logged_in: Client) -> None:
+        code = flow.code()
+        given = flow.exchange(code).json()
+
+        assert Flow(*OAuthClientFactory.with_secret(), logged_in).exchange(code).status_code == 400
+
+        assert Client().get(ME, headers=bearer(given["access_token"])).status_code == 200
 
     def test_an_old_code(self, flow: Flow) -> None:
         code = flow.code()
@@ -379,12 +400,15 @@ def test_of_two_refreshes_at_once_nobody_keeps_the_family(flow: Flow) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_exchanges_at_once_one_gets_tokens(flow: Flow) -> None:
+def test_of_two_exchanges_at_once_one_gets_tokens_and_loses_them(flow: Flow) -> None:
     code = flow.code()
 
     answers = run_together(lambda: flow.exchange(code), count=2)
 
     assert sorted(answer.status_code for answer in answers) == [200, 400]
+    won = next(answer.json() for answer in answers if answer.status_code == 200)
+    assert Client().get(ME, headers=bearer(won["access_token"])).status_code == 401
+    assert flow.refresh(won["refresh_token"]).status_code == 400
 
 
 class TestRevocation:

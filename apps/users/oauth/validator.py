@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from oauth2_provider.models import get_refresh_token_model
@@ -27,8 +29,22 @@ class PorticoOAuth2Validator(OAuth2Validator):
         return bool(scopes) and is_allowed
 
     def validate_code(self, client_id: str, code: str, client: Any, request: Any, *args: Any, **kwargs: Any) -> bool:
-        """Tell whether a code is good; not for a person who was suspended meanwhile."""
-        return super().validate_code(client_id, code, client, request, *args, **kwargs) and request.user.is_active
+        """Tell whether a code is good; not for a person who was suspended meanwhile.
+
+        A code that is not takes back what it was traded for before (RFC 6749, 4.1.2): somebody else had it too.
+        """
+        if not super().validate_code(client_id, code, client, request, *args, **kwargs):
+            get_refresh_token_model().revoke_family(_family_of(code, client))
+            return False
+        return bool(request.user.is_active)
+
+    def invalidate_authorization_code(self, client_id: str, code: str, request: Any, *args: Any, **kwargs: Any) -> None:
+        """Use a code up; of two exchanges at once neither keeps its tokens."""
+        try:
+            super().invalidate_authorization_code(client_id, code, request, *args, **kwargs)
+        except errors.InvalidGrantError:
+            get_refresh_token_model().revoke_family(_family_of(code, request.client))
+            raise
 
     def validate_refresh_token(self, refresh_token: str, client: Any, request: Any, *args: Any, **kwargs: Any) -> bool:
         """Tell whether a refresh token is good; not for a person who was suspended meanwhile."""
@@ -58,6 +74,15 @@ class PorticoOAuth2Validator(OAuth2Validator):
                 raise errors.InvalidGrantError(request=request)
         return super()._save_bearer_token(token, request, *args, **kwargs)
 
+    def _create_refresh_token(
+        self, request: Any, refresh_token_code: str, access_token: Any, previous_refresh_token: Any
+    ) -> Any:
+        created = super()._create_refresh_token(request, refresh_token_code, access_token, previous_refresh_token)
+        if previous_refresh_token is None and request.code:
+            created.token_family = _family_of(request.code, request.client)
+            created.save(update_fields=["token_family"])
+        return created
+
     def get_oidc_issuer_endpoint(self, request: Any) -> str:
         """Return the issuer: this installation's public address."""
         issuer: str = settings.SITE_URL
@@ -72,3 +97,8 @@ class PorticoOAuth2Validator(OAuth2Validator):
             "email": user.email,
             "email_verified": user.email_verified_at is not None,
         }
+
+
+def _family_of(code: str, client: Any) -> UUID:
+    """Return the family of the tokens that a code is traded for: it can be told from the code when that is gone."""
+    return UUID(bytes=hashlib.blake2b(f"{client.pk}:{code}".encode(), digest_size=16).digest())
