@@ -33,6 +33,8 @@ from apps.integrations.selectors.catalogue import build_body, public_event_types
 from apps.integrations.services.delivering import circuit_of
 from apps.integrations.services.signing import new_secret
 
+# Every public event is written down once per endpoint that hears it: without a bound, one organization could multiply
+# the work of all.
 MAX_ENDPOINTS = 50
 TEST_TYPE = "webhook.test"
 OVERLAP = timedelta(hours=24)
