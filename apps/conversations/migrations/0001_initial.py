@@ -260,6 +260,7 @@ class Migration(migrations.Migration):
                 ("cancel_requested_at", models.DateTimeField(editable=False, null=True)),
                 ("last_seq", models.PositiveIntegerField(default=1, editable=False)),
                 ("error_status", models.PositiveSmallIntegerField(editable=False, null=True)),
+                ("error_retry_at", models.DateTimeField(editable=False, null=True)),
                 ("caller", models.CharField(blank=True, editable=False, max_length=96)),
                 ("idempotency_key", models.CharField(blank=True, editable=False, max_length=255)),
                 ("fingerprint", models.CharField(blank=True, editable=False, max_length=64)),
