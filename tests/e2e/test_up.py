@@ -46,7 +46,7 @@ def paste(command, **environment):
 
 
 def find_word_after(log, label):
-    line = next(line for line in log.splitlines() if line.strip().startswith(label))
+    line = next(line for line in log.splitlines() if line.strip().startswith(f"{label} "))
     return line.strip().removeprefix(label).split()[0]
 
 
