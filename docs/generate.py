@@ -19,6 +19,7 @@ import django
 from django.core.management import call_command
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from apps.core.errors import describe_codes
 from project.settings.environment import Environment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,8 +71,6 @@ def env_example() -> str:
 
 def errors_page() -> str:
     """Return docs/errors.md: every code with its status and title."""
-    from apps.core.errors import describe_codes  # noqa: PLC0415 - needs django.setup()
-
     lines = [
         "# Error codes",
         "",
