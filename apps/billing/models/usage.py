@@ -1,0 +1,110 @@
+"""Usage records, and their hourly sums."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models.functions import Now
+
+from apps.billing.choices import UsageStatus
+from apps.billing.querysets import UsageHourQuerySet, UsageRecordQuerySet
+from apps.core.ids import encode_id, uuid7
+from apps.core.money import DEFAULT_CURRENCY
+
+
+class UsageRecord(models.Model):
+    """One call that was forwarded to a model: partitioned by month, refused UPDATE, DELETE and TRUNCATE by trigger.
+
+    `id` is the request's; `created_at` is when it was forwarded. Organization, user and key are plain ids: they may be
+    gone while what they used must stay.
+    """
+
+    ID_PREFIX: ClassVar[str] = "req"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    created_at = models.DateTimeField()
+    recorded_at = models.DateTimeField(db_default=Now())
+    organization_id = models.UUIDField()
+    user_id = models.UUIDField(null=True)
+    api_key_id = models.UUIDField(null=True)
+    model = models.CharField(max_length=200)
+    provider = models.CharField(max_length=64)
+    upstream_model = models.CharField(max_length=200, blank=True)
+    endpoint = models.CharField(max_length=64)
+    prompt_tokens = models.PositiveIntegerField()
+    completion_tokens = models.PositiveIntegerField()
+    cached_tokens = models.PositiveIntegerField()
+    cache_write_tokens = models.PositiveIntegerField()
+    reasoning_tokens = models.PositiveIntegerField()
+    cost_micros = models.PositiveBigIntegerField()
+    currency = models.CharField(max_length=3, default=DEFAULT_CURRENCY)
+    status = models.CharField(max_length=16, choices=UsageStatus.choices)
+    is_estimated = models.BooleanField(default=False)
+    is_stream = models.BooleanField(default=False)
+    http_status = models.PositiveSmallIntegerField()
+    error_code = models.CharField(max_length=96, blank=True)
+    latency_ms = models.PositiveIntegerField()
+    first_token_ms = models.PositiveIntegerField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=1)
+    upstream_request_id = models.CharField(max_length=200, blank=True)
+    end_user = models.CharField(max_length=256, blank=True)
+
+    objects = UsageRecordQuerySet.as_manager()
+
+    class Meta:
+        db_table = "billing_usage_record"
+        indexes = [
+            models.Index(fields=["created_at"], name="billing_usage_created"),
+            models.Index(fields=["organization_id", "-created_at"], name="billing_usage_organization"),
+        ]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+    @property
+    def public_id(self) -> str:
+        """Return the id that the caller saw as x-portico-request-id."""
+        return encode_id(self.ID_PREFIX, self.id)
+
+
+class UsageHour(models.Model):
+    """What one key of one user used of one model in one hour: the sums of its usage records.
+
+    `errors` counts calls that failed or were interrupted. `first_token_ms_sum` covers `first_token_count` calls: those
+    that got a first token.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    hour = models.DateTimeField()
+    organization_id = models.UUIDField()
+    user_id = models.UUIDField(null=True)
+    api_key_id = models.UUIDField(null=True)
+    model = models.CharField(max_length=200)
+    provider = models.CharField(max_length=64)
+    currency = models.CharField(max_length=3)
+    requests = models.BigIntegerField()
+    errors = models.BigIntegerField()
+    prompt_tokens = models.BigIntegerField()
+    completion_tokens = models.BigIntegerField()
+    cached_tokens = models.BigIntegerField()
+    cost_micros = models.BigIntegerField()
+    latency_ms_sum = models.BigIntegerField()
+    first_token_ms_sum = models.BigIntegerField()
+    first_token_count = models.BigIntegerField()
+
+    objects = UsageHourQuerySet.as_manager()
+
+    class Meta:
+        db_table = "billing_usage_hour"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization_id", "hour", "user_id", "api_key_id", "provider", "model", "currency"],
+                nulls_distinct=False,
+                name="billing_usage_hour_once",
+            )
+        ]
+        indexes = [models.Index(fields=["hour"], name="billing_usage_hour_hour")]
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.hour:%Y-%m-%d %H}h"
