@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from apps.billing.admin import books as admin as pages
+from apps.billing.admin import books as pages
 from apps.billing.models import LedgerAccount, LedgerTransaction, Posting, Price, UsageRecord
 from apps.billing.services.recording import record_usage
 from apps.core import admin as bases
