@@ -54,6 +54,17 @@ class InvalidInput(AppError):
     code, status, title = "invalid_input", 400, "The request is not valid"
 
 
+class ExpressionInvalid(InvalidInput):
+    """A condition in CEL that cannot be used; `line` and `column` (from 1) say where."""
+
+    code, title = "expression_invalid", "The expression is not valid"
+
+    def __init__(self, reason: str = "", *, line: int = 1, column: int = 1, **kwargs: Any) -> None:
+        self.reason, self.line, self.column = reason, line, column
+        message = f"Line {line}, column {column}: {reason}" if reason else ""
+        super().__init__(message, extra={"line": line, "column": column}, **kwargs)
+
+
 class NotAuthenticated(AppError):
     code, status, title = "not_authenticated", 401, "Authentication is needed"
 
