@@ -247,7 +247,7 @@ async def test_what_nobody_expected_is_a_500_without_details(offline, monkeypatc
     def explode(*_: Any, **__: Any) -> None:
         raise RuntimeError("the password is swordfish")
 
-    monkeypatch.setattr("apps.gateway.edge.exchange.check_chat", explode)
+    monkeypatch.setattr("apps.gateway.dialects.openai_chat.check_chat", explode)
     answer = await Exchange(CHAT, secret=OFFLINE_SECRET, body=chat()).finish()
     assert answer.status == 500
     assert answer.json()["error"] == {

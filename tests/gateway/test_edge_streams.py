@@ -10,7 +10,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from apps.core.actor import system_actor
-from apps.gateway.services import answers
+from apps.gateway.dialects import openai_chat
 from apps.users.services.api_keys import revoke_api_key
 from tests.gateway.driving import Exchange
 from tests.support.upstreams import Scenario, Upstream
@@ -85,7 +85,7 @@ async def test_a_client_that_leaves_before_the_first_byte_stops_the_upstream(
 async def test_a_slow_stream_is_kept_open_by_comments(runtime, secret: str, monkeypatch) -> None:
     monkeypatch.setattr("apps.gateway.edge.streaming.PING_SECONDS", 0.1)
     exchange = Exchange(CHAT, secret=secret, body=ask("[stall:1][echo:there]"))
-    await exchange.wait_for(answers.PING)
+    await exchange.wait_for(openai_chat.PING)
     assert exchange.status == 200
     await exchange.finish()
     assert b"there" in exchange.content

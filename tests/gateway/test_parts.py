@@ -12,7 +12,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from apps.core.errors import AppError, Conflict, NotAuthenticated
 from apps.gateway.api.openapi import add_machine_operations
-from apps.gateway.edge.problems import describe_error, error_headers
+from apps.gateway.dialects.openai_chat import ChatWriter
+from apps.gateway.dialects.openai_errors import describe_error, error_headers
+from apps.gateway.dialects.renaming import ModelRenamer
 from apps.gateway.errors import TokenLimitReached
 from apps.gateway.models import Provider
 from apps.gateway.providers.base import (
@@ -27,9 +29,7 @@ from apps.gateway.providers.base import (
 )
 from apps.gateway.runtime import replay
 from apps.gateway.services import announcing, meter, metering, open_chat
-from apps.gateway.services.answers import EventEncoder
 from apps.gateway.services.loading import list_provider_models
-from apps.gateway.services.renaming import ModelRenamer
 from apps.gateway.services.routing import order_routes
 from tests.gateway.conftest import OFFLINE_SECRET, find_offline, offline_entry, offline_snapshot
 
@@ -117,10 +117,10 @@ async def test_what_is_not_for_the_client_makes_no_event(offline) -> None:
     word = Chunk(data=b'{"choices":[{}]}', text="on")
     signal = Chunk(data=b"", usage=Usage(prompt_tokens=1))
     usage = Chunk(data=b'{"choices":[],"usage":{}}', usage=Usage(prompt_tokens=1), is_usage_chunk=True)
-    silent, asking = (EventEncoder(call, include_usage=asked) for asked in (False, True))
-    assert silent.encode([signal, usage]) == b""
-    assert silent.encode([word, signal, usage]) == b'data: {"choices":[{}]}\n\n'
-    assert asking.encode([signal, usage]) == b'data: {"choices":[],"usage":{}}\n\n'
+    silent, asking = (ChatWriter(call, include_usage=asked) for asked in (False, True))
+    assert silent.write([signal, usage]) == b""
+    assert silent.write([word, signal, usage]) == b'data: {"choices":[{}]}\n\n'
+    assert asking.write([signal, usage]) == b'data: {"choices":[],"usage":{}}\n\n'
     await call.cancel()
 
 

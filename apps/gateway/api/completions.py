@@ -21,14 +21,14 @@ from apps.core.errors import AppError
 from apps.core.money import from_micros
 from apps.gateway.api import examples
 from apps.gateway.api.serializers import CompletionInput
+from apps.gateway.dialects import Asked
+from apps.gateway.dialects.base import PING_SECONDS
+from apps.gateway.dialects.openai_chat import END, PREFIX
+from apps.gateway.dialects.registry import OPENAI_CHAT
 from apps.gateway.errors import BodyMalformed
-from apps.gateway.providers.chunk_writer import wants_usage
 from apps.gateway.services import RunningCall, open_chat
-from apps.gateway.services.answers import END, PING, PING_SECONDS, PREFIX, EventEncoder, encode_completion
-from apps.gateway.services.validation import check_chat
 
 EVENT_STREAM = "text/event-stream"
-ENDPOINT = "chat.completions"
 
 
 class CompletionView(AsyncView):
@@ -53,26 +53,25 @@ class CompletionView(AsyncView):
     )
     async def post(self, request: Request) -> HttpResponseBase:
         """Answer in one piece or as a stream."""
-        asked = request.data
-        if not isinstance(asked, dict):
+        if not isinstance(request.data, dict):
             raise BodyMalformed("The body has to be a JSON object.")
-        check_chat(asked)
-        call = await open_chat(actor=self.actor, request=asked, endpoint=ENDPOINT)
+        asked = OPENAI_CHAT.read(request.data)
+        call = await open_chat(actor=self.actor, request=asked.request, endpoint=OPENAI_CHAT.endpoint)
         if call.is_stream:
-            events = _events(call, include_usage=wants_usage(asked), request_id=self.actor.request_id)
+            events = _events(call, asked, request_id=self.actor.request_id)
             return StreamingHttpResponse(events, content_type=EVENT_STREAM, headers=_headers(call, is_stream=True))
         completion = await call.result()
         return HttpResponse(
-            encode_completion(completion, call),
+            OPENAI_CHAT.write(completion, call, asked),
             content_type="application/json",
             headers=_headers(call, is_stream=False),
         )
 
 
-async def _events(call: RunningCall, *, include_usage: bool, request_id: str) -> AsyncIterator[bytes]:
+async def _events(call: RunningCall, asked: Asked, *, request_id: str) -> AsyncIterator[bytes]:
     # The middleware's connection would otherwise stay with the request as long as the stream lasts.
     await sync_to_async(close_old_connections)()
-    encoder = EventEncoder(call, include_usage=include_usage)
+    writer = OPENAI_CHAT.writer(call, asked)
     batches = aiter(call.batches())
     reading: asyncio.Future[Any] | None = None
     try:
@@ -80,15 +79,15 @@ async def _events(call: RunningCall, *, include_usage: bool, request_id: str) ->
             reading = reading or asyncio.ensure_future(anext(batches, None))
             done, _ = await asyncio.wait({reading}, timeout=PING_SECONDS)
             if not done:
-                yield PING
+                yield writer.ping
                 continue
             batch, reading = reading.result(), None
             if batch is None:
                 break
-            if events := encoder.encode(batch):
+            if events := writer.write(batch):
                 yield events
         if not call.was_cancelled:
-            yield encoder.close()
+            yield writer.close()
     except AppError as error:
         yield PREFIX + orjson.dumps({"error": describe(error, request_id)}, default=str) + END
     finally:

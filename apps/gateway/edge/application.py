@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import structlog
 
+from apps.gateway.dialects.registry import DIALECTS, OPENAI_CHAT
 from apps.gateway.edge.cors import preflight_headers
 from apps.gateway.edge.exchange import Exchange, Send
 from apps.gateway.edge.listing import get_model, list_models
@@ -21,9 +22,9 @@ from apps.gateway.runtime.state import close_journal
 logger = structlog.get_logger(__name__)
 
 VERSION = "/v1"
-CHAT = "/chat/completions"
-EMBEDDINGS = "/embeddings"
 MODELS = "/models"
+BARE_PATHS = frozenset({VERSION, MODELS, *DIALECTS})
+"""Answered without `/v1` too."""
 SWITCH_SECONDS = 0.001
 """Longest time that another thread (one that ships usage, say) holds the interpreter while calls wait for it."""
 
@@ -33,29 +34,23 @@ class GatewayApplication:
 
     def serves(self, path: str) -> bool:
         """Tell whether a path is the gateway's."""
-        return path.startswith(("/v1/", f"{MODELS}/")) or path in {VERSION, CHAT, EMBEDDINGS, MODELS}
+        return path.startswith(("/v1/", f"{MODELS}/")) or path in BARE_PATHS
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one connection scope: a request, or the life of the process."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        exchange = Exchange(get_runtime(), scope, receive, send)
-        await exchange.answer(self._dispatch(exchange))
+        path = _bare(scope["path"])
+        exchange = Exchange(get_runtime(), scope, receive, send, dialect=DIALECTS.get(path, OPENAI_CHAT))
+        await exchange.answer(self._dispatch(exchange, path))
 
-    def _dispatch(self, exchange: Exchange) -> Coroutine[Any, Any, None]:
-        path: str = exchange.scope["path"]
+    def _dispatch(self, exchange: Exchange, path: str) -> Coroutine[Any, Any, None]:
         method: str = exchange.scope["method"]
-        if path.startswith(VERSION):
-            path = path[len(VERSION) :]
-        if len(path) > 1 and path.endswith("/"):
-            path = path[:-1]
         if method == "OPTIONS" and b"access-control-request-method" in exchange.headers:
             return _preflight(exchange)
-        if path == CHAT:
-            return exchange.chat() if method == "POST" else _refuse_method(method, "POST")
-        if path == EMBEDDINGS:
-            return exchange.embed() if method == "POST" else _refuse_method(method, "POST")
+        if path in DIALECTS:
+            return exchange.serve() if method == "POST" else _refuse_method(method, "POST")
         if path == MODELS:
             return _list(exchange) if method == "GET" else _refuse_method(method, "GET")
         if path.startswith(f"{MODELS}/"):
@@ -74,6 +69,13 @@ class GatewayApplication:
         await runtime.close()
         await runtime.loop.run_in_executor(None, close_journal)
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _bare(path: str) -> str:
+    """Return a path without `/v1` and without a slash at its end."""
+    if path.startswith(VERSION):
+        path = path[len(VERSION) :]
+    return path[:-1] if len(path) > 1 and path.endswith("/") else path
 
 
 def _settle_down() -> None:

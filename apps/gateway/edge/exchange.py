@@ -14,8 +14,9 @@ from apps.core.context import set_request_id
 from apps.core.errors import AppError
 from apps.core.ids import encode_id, uuid7
 from apps.core.money import from_micros
+from apps.gateway.dialects.base import Asked, Dialect, Headers
+from apps.gateway.dialects.registry import OPENAI_CHAT
 from apps.gateway.edge.cors import cors_headers
-from apps.gateway.edge.problems import JSON, Headers, encode_error, error_headers
 from apps.gateway.edge.reading import (
     ClientGone,
     HeaderMap,
@@ -26,14 +27,12 @@ from apps.gateway.edge.reading import (
     read_secret,
 )
 from apps.gateway.edge.streaming import EventStream
-from apps.gateway.providers.base import CAPABILITY_CHAT, CAPABILITY_EMBEDDINGS
-from apps.gateway.providers.chunk_writer import wants_usage
+from apps.gateway.errors import ParameterInvalid
 from apps.gateway.runtime import Runtime
 from apps.gateway.runtime.metrics import OVERHEAD, REFUSALS
 from apps.gateway.selectors import Caller
 from apps.gateway.services import RunningCall, prepare_call
-from apps.gateway.services.answers import encode_completion
-from apps.gateway.services.validation import check_chat, check_embedding
+from apps.gateway.services.facts import MAX_TAGS, TAG
 from apps.users.choices import RANK, Role
 from apps.users.errors import RoleTooLow, ScopeMissing
 
@@ -41,19 +40,31 @@ logger = structlog.get_logger(__name__)
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
+JSON = b"application/json"
 SCOPE = "gateway:use"
 CALLING_ROLES = frozenset(role.value for role, rank in RANK.items() if rank >= RANK[Role.MEMBER])
 WATCH_AFTER_SECONDS = 0.25
+TAGS_HEADER = b"x-portico-tags"
 ACCEPTED_ID = re.compile(rb"^[A-Za-z0-9._-]{8,128}$")
 
 
 class Exchange:
     """A request and its answer. `send` is called by one task at a time, pings aside."""
 
-    __slots__ = ("_begun", "_call", "_given_id", "_is_answered", "_send", "_watch", "headers", "receive", "request_id", "runtime", "scope", "stream")  # fmt: skip
+    __slots__ = ("_begun", "_call", "_given_id", "_is_answered", "_send", "_watch", "dialect", "headers", "receive", "request_id", "runtime", "scope", "stream")  # fmt: skip
 
-    def __init__(self, runtime: Runtime, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        scope: dict[str, Any],
+        receive: Receive,
+        send: Send,
+        *,
+        dialect: Dialect = OPENAI_CHAT,
+    ) -> None:
         self._begun = time.perf_counter()
+        self.dialect = dialect
+        """Whose words failures are told in."""
         self.runtime = runtime
         self.scope = scope
         self.receive = receive
@@ -70,7 +81,7 @@ class Exchange:
     # Answering
 
     async def answer(self, work: Coroutine[Any, Any, None]) -> None:
-        """Carry out a request; whatever it raises is answered in OpenAI's shape."""
+        """Carry out a request; whatever it raises is answered in the client's own format."""
         try:
             await work
         except ClientGone:
@@ -87,6 +98,8 @@ class Exchange:
             )
         finally:
             self._is_answered = True
+            if self._call is not None:
+                self._call.release()
 
     async def refuse(self, error: AppError) -> None:
         """Answer with a failure: as a whole, or as the last event of a stream that has begun."""
@@ -95,7 +108,9 @@ class Exchange:
         if self.stream is not None and self.stream.has_begun:
             await self.stream.fail(error)
             return
-        await self.send_json(error.status, encode_error(error), error_headers(error))
+        public_id = self._public_id()
+        headers = self.dialect.error_headers(error, public_id)
+        await self.send_json(error.status, self.dialect.write_error(error, public_id), headers)
 
     async def send_json(self, status: int, body: bytes, headers: Headers | None = None) -> None:
         """Answer in one piece."""
@@ -111,24 +126,27 @@ class Exchange:
 
     # Requests
 
-    async def chat(self) -> None:
-        """Answer POST /v1/chat/completions."""
+    async def serve(self) -> None:
+        """Answer a call of a model in the dialect of its path."""
         caller = await self.authenticate()
-        request = await self._read_object()
-        check_chat(request)
-        await self._prepare(caller, request, CAPABILITY_CHAT, "chat.completions")
-        if self._call is not None and self._call.is_stream:
-            await self._answer_stream(self._call, request)
+        dialect = self.dialect
+        asked = dialect.read(await self.read_object())
+        call = self._call = await prepare_call(
+            runtime=self.runtime,
+            caller=caller,
+            request=asked.request,
+            kind=dialect.kind,
+            endpoint=dialect.endpoint,
+            request_id=self.request_id,
+            tags=self._read_tags(),
+            native=asked.native,
+            native_dialect=dialect.name,
+        )
+        call.on_tick = self._tick
+        if call.is_stream:
+            await self._answer_stream(call, asked)
         else:
-            await self._answer_whole()
-
-    async def embed(self) -> None:
-        """Answer POST /v1/embeddings."""
-        caller = await self.authenticate()
-        request = await self._read_object()
-        check_embedding(request)
-        await self._prepare(caller, request, CAPABILITY_EMBEDDINGS, "embeddings")
-        await self._answer_whole()
+            await self._answer_whole(call, asked)
 
     async def authenticate(self) -> Caller:
         """Return the caller. Raise NotAuthenticated, ScopeMissing, RoleTooLow, or a DependencyDown."""
@@ -142,27 +160,30 @@ class Exchange:
             raise RoleTooLow(f"This needs the role {Role.MEMBER} in the organization; yours is {actor.role or 'none'}.")
         return caller
 
-    async def _read_object(self) -> dict[str, Any]:
+    async def read_object(self) -> dict[str, Any]:
+        """Return the JSON object that was sent. Raise MediaTypeRefused, BodyTooLarge or BodyMalformed."""
         check_media_type(self.headers)
         return parse_object(await read_body(self.receive, self.headers))
 
-    async def _prepare(self, caller: Caller, request: dict[str, Any], kind: str, endpoint: str) -> None:
-        call = await prepare_call(
-            runtime=self.runtime,
-            caller=caller,
-            request=request,
-            kind=kind,
-            endpoint=endpoint,
-            request_id=self.request_id,
-        )
-        call.on_tick = self._tick
-        self._call = call
+    def _read_tags(self) -> tuple[str, ...]:
+        given = self.headers.get(TAGS_HEADER)
+        if given is None:
+            return ()
+        tags = tuple(tag.strip() for tag in given.decode("latin-1").split(",") if tag.strip())
+        wrong = next((tag for tag in tags if not TAG.match(tag)), None)
+        if wrong is not None or len(tags) > MAX_TAGS:
+            raise ParameterInvalid(
+                f"`x-portico-tags` takes at most {MAX_TAGS} tags of letters, digits and _ . : / -, up to 64 each, "
+                f"separated by commas; {wrong if wrong is not None else len(tags)!r} is not possible.",
+                param="x-portico-tags",
+            )
+        return tags
 
-    async def _answer_whole(self) -> None:
-        call = self._call
-        assert call is not None
+    async def _answer_whole(self, call: RunningCall, asked: Asked) -> None:
         completion = await call.result()
-        body = encode_completion(completion, call)
+        body = (
+            completion.body if completion.is_native and completion.body else self.dialect.write(completion, call, asked)
+        )
         overhead = time.perf_counter() - self._begun - call.upstream_seconds
         OVERHEAD.observe(overhead)
         headers = self._call_headers(call)
@@ -170,11 +191,11 @@ class Exchange:
         headers.append((b"x-portico-overhead-ms", b"%.2f" % (overhead * 1000)))
         await self.send_json(200, body, headers)
 
-    async def _answer_stream(self, call: RunningCall, request: dict[str, Any]) -> None:
+    async def _answer_stream(self, call: RunningCall, asked: Asked) -> None:
         stream = self.stream = EventStream(
             send=self._send,
             call=call,
-            include_usage=wants_usage(request),
+            writer=self.dialect.writer(call, asked),
             head=lambda content_type: self._head(content_type, self._call_headers(call)),
         )
         await call.start()

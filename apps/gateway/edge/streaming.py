@@ -7,9 +7,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from apps.core.errors import AppError
-from apps.gateway.edge.problems import Headers, encode_error
+from apps.gateway.dialects.base import PING_SECONDS, EventWriter, Headers
 from apps.gateway.services import RunningCall
-from apps.gateway.services.answers import END, PING, PING_SECONDS, PREFIX, EventEncoder
 
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
 STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
@@ -18,20 +17,20 @@ STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering
 class EventStream:
     """The answer of a streamed call. Its head goes out with the first events, or with the first ping."""
 
-    __slots__ = ("_call", "_head", "_include_usage", "_is_over", "_ping", "_send", "_written_at", "has_begun")
+    __slots__ = ("_call", "_head", "_is_over", "_ping", "_send", "_writer", "_written_at", "has_begun")
 
     def __init__(
         self,
         *,
         send: Callable[[dict[str, Any]], Awaitable[None]],
         call: RunningCall,
-        include_usage: bool,
+        writer: EventWriter,
         head: Callable[[bytes], Headers],
     ) -> None:
         self.has_begun = False
         self._send = send
         self._call = call
-        self._include_usage = include_usage
+        self._writer = writer
         self._head = head
         self._is_over = False
         self._ping: asyncio.Task[None] | None = None
@@ -40,26 +39,26 @@ class EventStream:
     async def run(self) -> None:
         """Send the events as they come, up to the last one. Raise what the provider raises on the way."""
         call = self._call
-        encoder = EventEncoder(call, include_usage=self._include_usage)
+        writer = self._writer
         async for batch in call.batches():
-            body = encoder.encode(batch)
+            body = writer.write(batch)
             if call.is_settled:
-                await self._write(body + encoder.close(), is_last=True)
+                await self._write(body + writer.close(), is_last=True)
             elif body:
                 await self._write(body)
         if not self._is_over and not call.was_cancelled:
-            await self._write(encoder.close(), is_last=True)
+            await self._write(writer.close(), is_last=True)
 
     async def fail(self, error: AppError) -> None:
         """End a stream that has begun with an error event, without the mark of a complete one."""
         if not self._is_over:
-            await self._write(PREFIX + encode_error(error) + END, is_last=True)
+            await self._write(self._writer.fail(error), is_last=True)
 
     def tick(self, now: float) -> None:
         """Send a comment when nothing was sent for long, so that nobody on the way gives up."""
         if now - self._written_at < PING_SECONDS or self._is_over or self._ping is not None:
             return
-        self._ping = self._call.runtime.loop.create_task(self._write(PING))
+        self._ping = self._call.runtime.loop.create_task(self._write(self._writer.ping))
         self._ping.add_done_callback(self._pinged)
 
     def _pinged(self, task: asyncio.Task[None]) -> None:

@@ -81,6 +81,8 @@ class Completion:
     finish_reason: str | None
     """Of the first choice; None for embeddings."""
     upstream_request_id: str | None
+    is_native: bool = False
+    """`body` is in the dialect of the request as the client sent it, not in OpenAI's."""
 
 
 @dataclass(slots=True)
@@ -99,6 +101,8 @@ class Chunk:
     """Of the first choice that finished with this event."""
     is_usage_chunk: bool = False
     """`choices` is empty and `usage` set: forwarded only to a client that asked for it. At most one in a stream."""
+    is_native: bool = False
+    """`data` holds whole server-sent events of the client's own dialect, to be passed on as they are."""
 
 
 class UpstreamError(AppError):
@@ -212,4 +216,28 @@ class Provider(Protocol):
 
     async def list_models(self, *, session: aiohttp.ClientSession, target: Target) -> list[str]:
         """Return the names of the models the provider offers; also the health probe."""
+        ...
+
+
+@runtime_checkable
+class NativeProvider(Protocol):
+    """A provider that can also be asked in a dialect of callers, where body and events then pass through unchanged.
+
+    `body` is the request as the client sent it, `target.upstream_model` the name to put into it. Raises what `Provider`
+    raises. Usage, text and finish reason are read on the way, as for any other answer.
+    """
+
+    native_dialects: ClassVar[frozenset[str]]
+    """Names of dialects (see dialects/), such as `anthropic.messages`."""
+
+    async def complete_native(
+        self, *, session: aiohttp.ClientSession, target: Target, body: dict[str, Any], request_id: str
+    ) -> Completion:
+        """Answer in one piece, with `is_native` set."""
+        ...
+
+    def stream_native(
+        self, *, session: aiohttp.ClientSession, target: Target, body: dict[str, Any], request_id: str
+    ) -> AsyncIterator[list[Chunk]]:
+        """Yield the events of a streamed answer, with `is_native` set."""
         ...

@@ -12,12 +12,21 @@ from apps.core.errors import AppError, NotAuthenticated, PermissionRefused
 from apps.core.ids import encode_id
 from apps.gateway.choices import CallStatus
 from apps.gateway.errors import AccessWithdrawn, CallCancelled
-from apps.gateway.providers.base import CAPABILITY_EMBEDDINGS, Chunk, Completion, UpstreamBroken, UpstreamError, Usage
+from apps.gateway.providers.base import (
+    CAPABILITY_EMBEDDINGS,
+    Chunk,
+    Completion,
+    NativeProvider,
+    UpstreamBroken,
+    UpstreamError,
+    Usage,
+)
 from apps.gateway.providers.registry import get_provider
 from apps.gateway.runtime import Runtime
 from apps.gateway.runtime.limiter import Admission
 from apps.gateway.runtime.loading import UNREACHABLE
 from apps.gateway.selectors import Caller, ModelEntry, Route, confirm_caller
+from apps.gateway.services.facts import CallFacts
 from apps.gateway.services.meter import Meter
 from apps.gateway.services.routing import choose_next, order_routes, rest_route
 
@@ -39,6 +48,7 @@ class RunningCall:
         "_ended",
         "_first_batch",
         "_has_aborted",
+        "_has_let_go",
         "_reader",
         "_request",
         "_stream",
@@ -47,10 +57,13 @@ class RunningCall:
         "created",
         "endpoint",
         "entry",
+        "facts",
         "is_stream",
         "kind",
         "meter",
         "model",
+        "native",
+        "native_dialect",
         "on_tick",
         "provider",
         "public_id",
@@ -70,8 +83,10 @@ class RunningCall:
         kind: str,
         endpoint: str,
         request_id: UUID,
-        prompt_estimate: int,
+        facts: CallFacts,
         admission: Admission | None,
+        native: dict[str, Any] | None = None,
+        native_dialect: str = "",
     ) -> None:
         self.runtime = runtime
         self.caller = caller
@@ -80,7 +95,11 @@ class RunningCall:
         self.endpoint = endpoint
         self.request_id = request_id
         self.public_id = encode_id("req", request_id)
+        self.facts = facts
         self.admission = admission
+        self.native = native
+        """The body as the client sent it, for a provider that speaks `native_dialect` itself; None to always translate."""
+        self.native_dialect = native_dialect
         self.model = entry.info.name
         self.provider = ""
         self.upstream_model = ""
@@ -96,13 +115,14 @@ class RunningCall:
             model=self.model,
             endpoint=endpoint,
             is_stream=self.is_stream,
-            prompt_estimate=prompt_estimate,
+            facts=facts,
         )
         self._request = request
         self._stream: AsyncGenerator[list[Chunk], None] | None = None
         self._first_batch: list[Chunk] | None = None
         self._reader: asyncio.Task[Any] | None = None
         self._has_aborted = False
+        self._has_let_go = False
         self._abort_error: AppError | None = None
         self._ended: asyncio.Event | None = None
 
@@ -135,6 +155,15 @@ class RunningCall:
     def is_estimated(self) -> bool:
         """Tell whether the usage was counted by us, because the provider gave no final figures."""
         return self.meter.is_estimated
+
+    @property
+    def prompt_estimate(self) -> int:
+        """Return the prompt's tokens, estimated before any provider counted them."""
+        return self.facts.prompt_tokens
+
+    def settled_usage(self) -> Usage:
+        """Return what an ended call has used: the provider's figures, or ours."""
+        return self.meter.settled_usage()
 
     async def start(self) -> None:
         """Forward a streamed call and wait for its first events. Raise UpstreamError when no provider answers."""
@@ -190,6 +219,11 @@ class RunningCall:
         else:
             self._settle_aborted()
             await self._close_stream()
+
+    def release(self) -> None:
+        """Give back what was taken for a call that was let in and then never made. Does nothing to any other."""
+        if self.meter.attempts == 0:
+            self._let_go(tokens=0)
 
     def abort(self, error: AppError | None) -> None:
         """Make the reading end: with `error`, or as cancelled. What is being waited for is given up at once."""
@@ -262,7 +296,9 @@ class RunningCall:
         try:
             if self._has_aborted:
                 raise _Aborted
-            if self.is_stream:
+            if self._speaks_natively(provider):
+                await self._try_natively(cast("NativeProvider", provider), arguments)
+            elif self.is_stream:
                 self._stream = cast("AsyncGenerator[list[Chunk], None]", provider.stream(**arguments))
                 self._first_batch = await anext(self._stream)
             elif self.kind == CAPABILITY_EMBEDDINGS:
@@ -277,6 +313,22 @@ class RunningCall:
         finally:
             self._reader = None
             self.upstream_seconds += time.perf_counter() - begun
+
+    def _speaks_natively(self, provider: object) -> bool:
+        return (
+            self.native is not None
+            and isinstance(provider, NativeProvider)
+            and self.native_dialect in provider.native_dialects
+        )
+
+    async def _try_natively(self, provider: NativeProvider, arguments: dict[str, Any]) -> None:
+        del arguments["request"]
+        arguments["body"] = self.native
+        if self.is_stream:
+            self._stream = cast("AsyncGenerator[list[Chunk], None]", provider.stream_native(**arguments))
+            self._first_batch = await anext(self._stream)
+        else:
+            self._take_completion(await provider.complete_native(**arguments))
 
     async def _next_batch(self) -> list[Chunk] | None:
         if self._has_aborted:
@@ -313,11 +365,18 @@ class RunningCall:
             self.meter.settle(status, error=error, is_final=is_final)
         finally:
             self.runtime.watched.discard(self)
-            if self.admission is not None:
-                usage = self.meter.usage or Usage()
-                self.runtime.limiter.settle(self.admission, tokens=usage.prompt_tokens + usage.completion_tokens)
+            usage = self.meter.usage or Usage()
+            self._let_go(tokens=usage.prompt_tokens + usage.completion_tokens)
             if self._ended is not None:
                 self._ended.set()
+
+    def _let_go(self, *, tokens: int) -> None:
+        """Replace what was reserved by what was used, exactly once."""
+        if self._has_let_go:
+            return
+        self._has_let_go = True
+        if self.admission is not None:
+            self.runtime.limiter.settle(self.admission, tokens=tokens)
 
     async def _close_stream(self) -> None:
         stream, self._stream = self._stream, None

@@ -17,6 +17,7 @@ from apps.gateway.providers.tokens import estimate_text
 from apps.gateway.runtime.journal import Journal, Segment
 from apps.gateway.runtime.metrics import metrics_of
 from apps.gateway.selectors import Caller, Route
+from apps.gateway.services.facts import CallFacts, clean_text
 from apps.gateway.services.metering import count_completion, count_stream
 
 logger = structlog.get_logger(__name__)
@@ -24,7 +25,6 @@ logger = structlog.get_logger(__name__)
 PROGRESS_SECONDS = 2.0
 STATUS_OF_CANCELLED = 499
 """What the record of a call says whose caller left: no answer was sent. (nginx has used this number for it for long.)"""
-MAX_END_USER = 128
 MAX_UPSTREAM_ID = 200
 
 
@@ -32,7 +32,7 @@ class Meter:
     """Counts one call and writes its journal lines: one before each forwarding, some under way, one at the end."""
 
     __slots__ = (
-        "_caller", "_endpoint", "_forwarded_at", "_is_stream", "_journal", "_model", "_next_progress", "_request",
+        "_caller", "_endpoint", "_facts", "_forwarded_at", "_is_stream", "_journal", "_model", "_next_progress", "_request",
         "_request_id", "_route", "_segment", "_started", "_texts", "attempts", "completion", "cost_micros",
         "first_token_ms", "is_estimated", "prompt_estimate", "status", "usage",
     )  # fmt: skip
@@ -47,7 +47,7 @@ class Meter:
         model: str,
         endpoint: str,
         is_stream: bool,
-        prompt_estimate: int,
+        facts: CallFacts,
     ) -> None:
         self._journal = journal
         self._caller = caller
@@ -62,7 +62,8 @@ class Meter:
         self._forwarded_at = 0
         self._started = 0.0
         self._next_progress = 0.0
-        self.prompt_estimate = prompt_estimate
+        self._facts = facts
+        self.prompt_estimate = facts.prompt_tokens
         self.attempts = 0
         self.completion: Completion | None = None
         self.first_token_ms: int | None = None
@@ -160,7 +161,6 @@ class Meter:
 
     def _forward_line(self, route: Route) -> bytes:
         actor, price = self._caller.actor, route.price
-        end_user = self._request.get("user") or self._request.get("safety_identifier")
         return orjson.dumps(
             {
                 "k": "f",
@@ -182,7 +182,7 @@ class Meter:
                     price.cache_write_micros,
                     price.reasoning_micros,
                 ),
-                "eu": _clean(end_user)[:MAX_END_USER] if isinstance(end_user, str) else "",
+                "eu": self._facts.end_user,
             },
             option=orjson.OPT_APPEND_NEWLINE,
         )
@@ -221,14 +221,7 @@ class Meter:
                 "ms": int(seconds * 1000),
                 "ft": self.first_token_ms,
                 "n": self.attempts,
-                "ui": _clean((self.completion and self.completion.upstream_request_id) or "")[:MAX_UPSTREAM_ID],
+                "ui": clean_text((self.completion and self.completion.upstream_request_id) or "")[:MAX_UPSTREAM_ID],
             },
             option=orjson.OPT_APPEND_NEWLINE,
         )
-
-
-def _clean(text: str) -> str:
-    """Return a text that JSON and the database take: no half surrogates, no NUL."""
-    if text.isascii() and "\0" not in text:
-        return text
-    return text.replace("\0", "").encode("utf-8", "replace").decode()

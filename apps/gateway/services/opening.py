@@ -10,10 +10,10 @@ from apps.core.errors import PermissionRefused
 from apps.core.ids import uuid7
 from apps.gateway.errors import ModelUnknown, ModelUnsuited, ParameterMissing
 from apps.gateway.providers.base import CAPABILITY_CHAT, CAPABILITY_EMBEDDINGS
-from apps.gateway.providers.tokens import estimate_prompt
 from apps.gateway.runtime import Runtime, get_runtime
 from apps.gateway.selectors import Caller, ModelEntry
 from apps.gateway.services.calls import RunningCall
+from apps.gateway.services.facts import gather_facts
 
 
 async def open_chat(
@@ -59,8 +59,15 @@ async def prepare_call(
     kind: str,
     endpoint: str,
     request_id: UUID | None = None,
+    tags: tuple[str, ...] = (),
+    native: dict[str, Any] | None = None,
+    native_dialect: str = "",
 ) -> RunningCall:
-    """Authorise a call and count it against the limits; nothing is forwarded before `start` or `result`."""
+    """Authorise a call and count it against the limits; nothing is forwarded before `start` or `result`.
+
+    `tags` were given beside the request; `native` is the body as the client sent it, see RunningCall. The call has to be
+    read to its end, cancelled, or released.
+    """
     snapshot = runtime.catalogue.snapshot or await runtime.catalogue.ready()
     name = request.get("model")
     if not isinstance(name, str) or not name:
@@ -70,11 +77,11 @@ async def prepare_call(
         raise ModelUnsuited(f"Model {name!r} cannot be used for {kind}.", param="model")
     if caller.actor.organization_id is None:
         raise PermissionRefused("Calls are made on account of an organization, and the caller belongs to none.")
-    prompt_tokens = estimate_prompt(request)
+    facts = gather_facts(request, model=name, tags=tags)
     admission = None
     if caller.is_limited:
         admission = await runtime.limiter.admit(
-            caller, prompt_tokens=prompt_tokens, answer_tokens=_bound_answer(request) if kind == CAPABILITY_CHAT else 0
+            caller, prompt_tokens=facts.prompt_tokens, answer_tokens=facts.answer_tokens or 0
         )
     return RunningCall(
         runtime=runtime,
@@ -84,8 +91,10 @@ async def prepare_call(
         kind=kind,
         endpoint=endpoint,
         request_id=request_id or uuid7(),
-        prompt_estimate=prompt_tokens,
+        facts=facts,
         admission=admission,
+        native=native,
+        native_dialect=native_dialect,
     )
 
 
@@ -94,9 +103,3 @@ def find_model(entry: ModelEntry | None, name: str, caller: Caller) -> ModelEntr
     if entry is None or not caller.may_use(name):
         raise ModelUnknown(f"Model {name[:200]!r} does not exist, or this key may not use it.", param="model")
     return entry
-
-
-def _bound_answer(request: dict[str, Any]) -> int:
-    """Return the most tokens that the caller asked for; 0 when it did not say, as the prompt alone is known then."""
-    bound = request.get("max_completion_tokens") or request.get("max_tokens") or 0
-    return int(bound) * int(request.get("n") or 1)

@@ -8,11 +8,9 @@ from typing import Any
 import orjson
 
 from apps.core.errors import AppError
+from apps.gateway.dialects.base import Headers
 from apps.gateway.providers.base import UpstreamError
 
-Headers = list[tuple[bytes, bytes]]
-
-JSON = b"application/json"
 RETRY_SECONDS = 2.0
 """Told where nobody said when to try again."""
 MAX_RETRY_SECONDS = 120.0
@@ -78,3 +76,15 @@ def error_headers(error: AppError) -> Headers:
     if isinstance(error, UpstreamError) and not error.is_retryable and error.status >= 500:
         headers.append((b"x-should-retry", b"false"))
     return headers
+
+
+class OpenAIErrors:
+    """Failures as every endpoint of OpenAI tells them."""
+
+    def write_error(self, error: AppError, request_id: str) -> bytes:
+        """Return the JSON body."""
+        return encode_error(error)
+
+    def error_headers(self, error: AppError, request_id: str) -> Headers:
+        """Return when and whether to try again, and the failure's own headers."""
+        return error_headers(error)
