@@ -1,0 +1,91 @@
+"""What every detector takes, gives and promises."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, Protocol, runtime_checkable
+
+CONTEXT_CHARACTERS = 64
+"""How much of the text before a match detectors may look at; a stream keeps that much of what it has released."""
+LONGEST_MATCH = 640
+"""Characters of the longest match, those of `LONG_MARKS` aside."""
+LONGEST_MARKED_MATCH = 9_000
+LONG_MARKS = ("-----BEGIN", "eyJ")
+"""What private keys and JSON web tokens begin with: nothing else is allowed to be long."""
+
+_WORD = re.compile(r"\w+")
+
+
+class Text:
+    """A text with what several detectors want to know of it, found out once."""
+
+    def __init__(self, raw: str) -> None:
+        self.raw = raw
+
+    @cached_property
+    def folded(self) -> str:
+        """Return the text in lower case, character by character, so that positions stay what they are."""
+        folded = self.raw.lower()
+        if len(folded) == len(self.raw):
+            return folded
+        return "".join(low if len(low := character.lower()) == 1 else character for character in self.raw)
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """Return the words that occur, in lower case."""
+        return frozenset(_WORD.findall(self.folded))
+
+    @cached_property
+    def is_ascii(self) -> bool:
+        """Tell whether there is nothing but ASCII."""
+        return self.raw.isascii()
+
+    @cached_property
+    def has_digit(self) -> bool:
+        """Tell whether there is a digit: without one, most of what is structured cannot be there."""
+        return _DIGIT.search(self.raw) is not None
+
+
+_DIGIT = re.compile(r"[0-9]")
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Something that was found: characters `start` up to `end` of a text."""
+
+    start: int
+    end: int
+    detector: str
+    kind: str
+    score: float = 1.0
+    """How sure the detector is, 0 to 1; kinds that are structured are simply there."""
+    rank: int = 0
+    """Of two hits that overlap, the one of the higher rank stays; then the longer one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """A pattern whose matches a stream must not release before they are complete."""
+
+    source: str
+    is_folded: bool = False
+    """The pattern is for `Text.folded`."""
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Finds kinds of things in a text. Implementations hold no state, so that one instance serves a whole process."""
+
+    name: ClassVar[str]
+    kinds: ClassVar[tuple[str, ...]]
+
+    def find(self, text: Text, kinds: frozenset[str]) -> Iterable[Hit]:
+        """Return what is there of the kinds asked for, in any order; hits of one detector may overlap."""
+        ...
+
+    def beginnings(self, kinds: frozenset[str]) -> list[Beginning]:
+        """Return patterns that match at least wherever `find` does, without what it checks beside them."""
+        ...

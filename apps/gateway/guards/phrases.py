@@ -1,0 +1,76 @@
+"""Phrases in many languages, looked for only where one of their words occurs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from apps.gateway.guards.base import Beginning, Hit, Text
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """A pattern over text in lower case. `triggers` are words of which one is in every match.
+
+    A trigger that is no run of letters, or is of a script without spaces, is looked for as a piece of text.
+    """
+
+    kind: str
+    weight: float
+    """How much of the whole certainty one occurrence is worth."""
+    source: str
+    triggers: tuple[str, ...]
+
+
+class PhraseBook:
+    """The phrases of one detector."""
+
+    def __init__(self, detector: str, phrases: Sequence[Phrase]) -> None:
+        self._detector = detector
+        self._phrases = [(phrase, re.compile(bounded(phrase))) for phrase in phrases]
+        self._by_word: dict[str, list[int]] = {}
+        self._by_piece: dict[str, list[int]] = {}
+        for index, phrase in enumerate(phrases):
+            for trigger in phrase.triggers:
+                where = self._by_word if is_word(trigger) else self._by_piece
+                where.setdefault(trigger, []).append(index)
+        self._words = frozenset(self._by_word)
+
+    def find(self, text: Text, kinds: frozenset[str]) -> Iterator[Hit]:
+        """Yield the occurrences of phrases of some kinds, each with its weight as score."""
+        wanted: set[int] = set()
+        for word in self._words & text.words:
+            wanted.update(self._by_word[word])
+        for piece, indexes in self._by_piece.items():
+            if (not text.is_ascii or piece.isascii()) and piece in text.folded:
+                wanted.update(indexes)
+        for index in sorted(wanted):
+            phrase, pattern = self._phrases[index]
+            if phrase.kind in kinds:
+                for match in pattern.finditer(text.folded):
+                    yield Hit(match.start(), match.end(), self._detector, phrase.kind, phrase.weight)
+
+    def beginnings(self, kinds: frozenset[str]) -> list[Beginning]:
+        """Return the patterns of some kinds."""
+        return [Beginning(bounded(phrase), is_folded=True) for phrase, _ in self._phrases if phrase.kind in kinds]
+
+
+def is_word(trigger: str) -> bool:
+    """Tell whether a trigger stands between spaces where it occurs, as in scripts that have them."""
+    return re.fullmatch(r"\w+", trigger) is not None and all(ord(character) < 0x0E00 for character in trigger)
+
+
+def bounded(phrase: Phrase) -> str:
+    """Return the pattern of a phrase, which begins and ends where words do, in scripts that have spaces."""
+    if not all(is_word(trigger) for trigger in phrase.triggers):
+        return f"(?:{phrase.source})"
+    return rf"(?<!\w)(?:{phrase.source})(?!\w)"
+
+
+def combine(weights: Iterable[float]) -> float:
+    """Return how sure several signs make us that are taken as independent: 1 - (1 - a)(1 - b)…, at most 0.999."""
+    doubt = 1.0
+    for weight in weights:
+        doubt *= 1.0 - weight
+    return min(1.0 - doubt, 0.999)
