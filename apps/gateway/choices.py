@@ -40,3 +40,34 @@ class CallStatus(models.TextChoices):
     ERROR = "error", "Failed"
     CANCELLED = "cancelled", "Stopped by the caller"
     INTERRUPTED = "interrupted", "Cut by the end of our process"
+
+
+class AnalysisMethod(models.TextChoices):
+    """Who found what an analysis tells."""
+
+    MODEL = "model", "A model"
+    FALLBACK = "fallback", "Rules, without a model"
+
+
+class SentimentLabel(models.TextChoices):
+    """How a text judges what it is about."""
+
+    POSITIVE = "positive", "Positive"
+    NEUTRAL = "neutral", "Neutral"
+    NEGATIVE = "negative", "Negative"
+    MIXED = "mixed", "Mixed"
+
+
+class EntityKind(models.TextChoices):
+    """What a name in a text stands for."""
+
+    PERSON = "person", "Person"
+    ORGANIZATION = "organization", "Organization"
+    PLACE = "place", "Place"
+    DATE = "date", "Date"
+    MONEY = "money", "Amount of money"
+    PERCENT = "percent", "Percentage"
+    EMAIL = "email", "E-mail address"
+    PHONE = "phone", "Phone number"
+    URL = "url", "Web address"
+    OTHER = "other", "Other name"

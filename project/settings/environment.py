@@ -123,6 +123,11 @@ class Environment(BaseSettings):
         alias="PORTICO_LIMITS_WITHOUT_REDIS",
         description="Calls of keys with limits while Redis is down: each web process enforces its share, or 503.",
     )
+    analysis_model: str = Field(
+        "",
+        alias="PORTICO_ANALYSIS_MODEL",
+        description="Model of summaries, titles and the like; unset: the cheapest chat model, off: word rules only.",
+    )
     log_format: Literal["console", "json"] = Field(
         "console", alias="PORTICO_LOG_FORMAT", description="Form of log lines."
     )

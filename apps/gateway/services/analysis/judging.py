@@ -1,0 +1,66 @@
+"""Sentiment and entities."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from apps.core.actor import Actor
+from apps.gateway.choices import EntityKind, SentimentLabel
+from apps.gateway.services.analysis.asking import Source, ask_model, read_source
+from apps.gateway.services.analysis.findings import Entities, Entity, Sentiment
+from apps.gateway.services.analysis.lexicon import score_sentiment
+from apps.gateway.services.analysis.patterns import MOST_ENTITIES, find_patterns
+
+
+class SentimentForm(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    label: SentimentLabel
+    score: float = Field(ge=-1, le=1)
+
+
+class NamedEntity(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    kind: EntityKind
+    text: str = Field(min_length=1)
+
+
+class EntitiesForm(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    entities: list[NamedEntity]
+
+
+async def judge_sentiment(*, actor: Actor, source: Source, model: str = "") -> Sentiment:
+    """Tell how a text or conversation judges what it is about. See `summarize`."""
+    text = read_source(source)
+    instruction = (
+        "Judge the sentiment of the text's author: a label, and a score from -1 (very negative) to 1 (very positive). "
+        "`mixed` is for texts that praise and blame in about equal parts."
+    )
+    asked = await ask_model(
+        actor=actor, model=model, instruction=instruction, text=text, form=SentimentForm, answer_tokens=200
+    )
+    if asked.form is not None:
+        return Sentiment(label=asked.form.label, score=asked.form.score, **asked.origin())
+    label, score = await asyncio.to_thread(score_sentiment, text)
+    return Sentiment(label=label, score=score, **asked.origin())
+
+
+async def extract_entities(*, actor: Actor, source: Source, model: str = "") -> Entities:
+    """Return the people, organizations, places, dates, amounts and addresses that a text names. See `summarize`."""
+    text = read_source(source)
+    instruction = "List what the text names, each thing once, written exactly as in the text, in the order of the text."
+    asked = await ask_model(
+        actor=actor, model=model, instruction=instruction, text=text, form=EntitiesForm, answer_tokens=2000
+    )
+    if asked.form is not None:
+        # A model invents names; what is not in the text is none of its entities.
+        named = [(entity.kind, entity.text) for entity in asked.form.entities if entity.text in text]
+    else:
+        named = await asyncio.to_thread(find_patterns, text)
+    unique = list(dict.fromkeys(named))[:MOST_ENTITIES]
+    return Entities(entities=tuple(Entity(kind, name) for kind, name in unique), **asked.origin())
