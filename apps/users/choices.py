@@ -14,6 +14,13 @@ class Role(models.TextChoices):
     VIEWER = "viewer", "Viewer"
 
 
+class TeamRole(models.TextChoices):
+    """A person's role in a team; its administrators choose its members."""
+
+    ADMIN = "admin", "Administrator"
+    MEMBER = "member", "Member"
+
+
 RANK = {Role.VIEWER: 1, Role.MEMBER: 2, Role.ADMIN: 3, Role.OWNER: 4}
 
 

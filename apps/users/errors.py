@@ -63,6 +63,18 @@ class LastOwner(Conflict):
     code, title = "users.last_owner", "An organization keeps at least one owner"
 
 
+class TeamTaken(Conflict):
+    code, title = "users.team_taken", "The organization has a team with this slug"
+
+
+class TeamInUse(Conflict):
+    code, title = "users.team_in_use", "Other teams lie within this one"
+
+
+class TeamUnfit(InvalidInput):
+    code, title = "users.team_unfit", "The team cannot be used here"
+
+
 class KeyRevoked(Conflict):
     code, title = "users.key_revoked", "The API key is revoked"
 

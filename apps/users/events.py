@@ -244,3 +244,66 @@ class ConsentTakenBack(DomainEvent):
     unheard_because = FOR_THE_TRAIL
 
     user_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeamCreated(DomainEvent):
+    """An organization has a team; `parent_id` is the one that it lies within."""
+
+    type = "team.created"
+    aggregate_type = "team"
+    is_public = True
+    example: ClassVar = {"parent_id": None}
+    unheard_because = FOR_THE_TRAIL
+
+    parent_id: UUID | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeamChanged(DomainEvent):
+    """Fields of a team changed; their names, not their values."""
+
+    type = "team.changed"
+    aggregate_type = "team"
+    is_public = True
+    example: ClassVar = {"fields": ["name"]}
+    unheard_because = FOR_THE_TRAIL
+
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeamDeleted(DomainEvent):
+    """A team is gone; its keys and people count for none from now on."""
+
+    type = "team.deleted"
+    aggregate_type = "team"
+    is_public = True
+    unheard_because = FOR_THE_TRAIL
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeamMemberAdded(DomainEvent):
+    """A person works in a team, or has another role there than before."""
+
+    type = "team.member_added"
+    aggregate_type = "team"
+    is_public = True
+    example: ClassVar = {"user_id": EXAMPLE_ID, "role": "member"}
+    unheard_because = FOR_THE_TRAIL
+
+    user_id: UUID
+    role: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeamMemberRemoved(DomainEvent):
+    """A person left a team; keys of theirs that counted for it count for none."""
+
+    type = "team.member_removed"
+    aggregate_type = "team"
+    is_public = True
+    example: ClassVar = {"user_id": EXAMPLE_ID}
+    unheard_because = FOR_THE_TRAIL
+
+    user_id: UUID

@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.contrib.auth.forms import AuthenticationForm
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.forms import AdminPasswordChangeForm
 from unfold.forms import AuthenticationForm as UnfoldAuthenticationForm
@@ -17,7 +18,7 @@ from apps.core.context import current_actor
 from apps.core.errors import AppError
 from apps.users.choices import SCOPES
 from apps.users.errors import CredentialsWrong
-from apps.users.models import Organization, User
+from apps.users.models import Organization, Team, User
 from apps.users.services.accounts import record_password_change
 from apps.users.services.api_keys import KeyTerms
 from apps.users.services.logging_in import REFUSAL, check_credentials
@@ -134,6 +135,9 @@ class PasswordForm(PageForm):
 
 class ApiKeyForm(PageForm):
     name = forms.CharField(max_length=120, help_text="What it is for, so that you know it again.")
+    team = forms.ModelChoiceField(
+        queryset=Team.objects.none(), required=False, empty_label="None", help_text="The team that its calls count for."
+    )
     scopes = forms.MultipleChoiceField(
         label="What it may do",
         required=False,
@@ -146,9 +150,16 @@ class ApiKeyForm(PageForm):
     )
     requests_per_minute = forms.IntegerField(required=False, min_value=1, max_value=2_147_483_647)
     tokens_per_minute = forms.IntegerField(required=False, min_value=1, max_value=2_147_483_647)
+    parallel_calls = forms.IntegerField(label="Calls at a time", required=False, min_value=1, max_value=2_147_483_647)
     expires_on = forms.DateField(
         label="Last day", required=False, widget=forms.DateInput(attrs={"type": "date"}), help_text="In UTC."
     )
+
+    def __init__(self, *args: Any, teams: QuerySet[Team], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["team"]
+        assert isinstance(field, forms.ModelChoiceField)
+        field.queryset = teams
 
     def terms(self) -> KeyTerms:
         """Return what was asked for."""
@@ -159,6 +170,8 @@ class ApiKeyForm(PageForm):
             allowed_models=[name.strip() for name in given["allowed_models"].split(",") if name.strip()],
             requests_per_minute=given["requests_per_minute"],
             tokens_per_minute=given["tokens_per_minute"],
+            parallel_calls=given["parallel_calls"],
+            team=given["team"],
             expires_at=datetime.combine(last_day, time.max, tzinfo=UTC) if last_day else None,
         )
 

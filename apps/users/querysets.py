@@ -68,11 +68,41 @@ class MembershipQuerySet(models.QuerySet[Any]):
         return self.select_for_update(of=("self",)).order_by("id")
 
 
+class TeamQuerySet(models.QuerySet[Any]):
+    def active(self) -> Self:
+        return self.filter(is_active=True)
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Keep the teams of the actor's organization."""
+        if actor.kind == ActorKind.SYSTEM:
+            return self.all()
+        return self.filter(organization_id=actor.organization_id) if actor.organization_id else self.none()
+
+    def joined_by(self, user_id: UUID | None) -> Self:
+        """Keep the teams that a person works in."""
+        return self.filter(memberships__user_id=user_id)
+
+    def locked(self) -> Self:
+        """Lock the rows until the transaction ends, in order of their key."""
+        return self.select_for_update(of=("self",)).order_by("id")
+
+
+class TeamMembershipQuerySet(models.QuerySet[Any]):
+    def visible_to(self, actor: Actor) -> Self:
+        """Keep the places in teams of the actor's organization."""
+        if actor.kind == ActorKind.SYSTEM:
+            return self.all()
+        if not actor.organization_id:
+            return self.none()
+        return self.filter(team__organization_id=actor.organization_id)
+
+
 class ApiKeyQuerySet(models.QuerySet[Any]):
     def usable(self) -> Self:
-        """Keep keys that open something now: not revoked, not expired, user and organization active."""
+        """Keep keys that open something now: not revoked, not expired, user, team and organization active."""
         return self.filter(
             Q(expires_at__isnull=True) | Q(expires_at__gt=Now()),
+            Q(team__isnull=True) | Q(team__is_active=True),
             revoked_at__isnull=True,
             user__is_active=True,
             organization__is_active=True,

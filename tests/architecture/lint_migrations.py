@@ -18,6 +18,7 @@ from apps.core.embedded import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parents[2]
 LEFT_OUT = {
+    "adding-foreign-key-constraint": "columns are added empty: PostgreSQL then checks no row, and locks for a moment only",
     "prefer-text-field": "Django's CharField is varchar(n); the limit is a promise to API users",
     "prefer-bigint-over-int": "small counters are small on purpose",
     "prefer-bigint-over-smallint": "small counters are small on purpose",

@@ -23,6 +23,7 @@ IDS = {
     "run_id": "run",
     "user_id": "user",
     "key_id": "key",
+    "team_id": "team",
 }
 
 

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import structlog
@@ -22,6 +23,7 @@ from apps.gateway.selectors.callers import Caller, caller_of_actor, find_caller
 from apps.users.choices import CredentialKind
 from apps.users.errors import KeyUnknown
 from apps.users.key_format import PREFIX, is_well_formed
+from apps.users.services.announcing import PLATFORM_ID
 from apps.users.services.api_keys import note_key_use
 
 T = TypeVar("T")
@@ -35,6 +37,7 @@ UNKNOWN_SECONDS = 5.0
 SHORTEST_SECRET = 20
 LONGEST_SECRET = 4096
 MAX_CALLERS = 20_000
+EVERYBODY = str(PLATFORM_ID)
 
 
 class CallerCache:
@@ -74,20 +77,24 @@ class CallerCache:
         return await self._load(digest, lambda: _find(secret))
 
     async def of_actor(self, actor: Actor) -> Caller:
-        """Return an actor of another entrance with the restrictions of its key."""
-        if actor.api_key_id is None:
-            return Caller(actor=actor)
-        digest = actor.api_key_id.bytes + actor.scopes.__hash__().to_bytes(8, signed=True)
+        """Return an actor of another entrance with its terms and the restrictions of its key."""
+        who, where = actor.api_key_id or actor.user_id or PLATFORM_ID, actor.organization_id or PLATFORM_ID
+        digest = who.bytes + where.bytes
         found = self._callers.get(digest)
         if found is not None and self._loop.time() - found[1] <= self._fresh_seconds:
             self._check_expiry(found[0])
-            return found[0]
-        return await self._load(digest, lambda: caller_of_actor(actor))
+            caller = found[0]
+        else:
+            caller = await self._load(digest, lambda: caller_of_actor(actor))
+        # Its terms are what is remembered; the actor is the one of this very request.
+        return caller if caller.actor == actor else replace(caller, actor=actor)
 
     def forget(self, changed_id: str) -> None:
-        """Drop every caller that a changed key, user or organization concerns."""
+        """Drop every caller that a changed key, user, team or organization concerns."""
         self._generation += 1
         self._unknown.clear()
+        if changed_id == EVERYBODY:
+            self._age()
         for digest in [digest for digest, (caller, _) in self._callers.items() if changed_id in caller.ids()]:
             del self._callers[digest]
 
@@ -96,6 +103,10 @@ class CallerCache:
         self._generation += 1
         self._fresh_seconds = FRESH_SECONDS if hears_changes else FRESH_UNHEARD_SECONDS
         self._unknown.clear()
+        self._age()
+
+    def _age(self) -> None:
+        # Not dropped: while the database does not answer they serve on.
         for digest, (caller, _) in self._callers.items():
             self._callers[digest] = (caller, self._loop.time() - FRESH_SECONDS - 1)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from uuid import UUID
 
 import jwt
 
 from apps.core.actor import Actor
 from apps.core.errors import PermissionRefused
+from apps.gateway.selectors.terms import NO_TERMS, Terms, terms_of_key, terms_of_person
 from apps.users.choices import CredentialKind
 from apps.users.errors import KeyUnknown
 from apps.users.key_format import hash_secret
@@ -31,6 +33,7 @@ class Caller:
     limit_key: str = ""
     expires_at: datetime | None = None
     credential: Credential | None = None
+    terms: Terms = NO_TERMS
 
     @property
     def is_limited(self) -> bool:
@@ -46,9 +49,10 @@ class Caller:
         return self.expires_at is not None and self.expires_at <= datetime.now(UTC)
 
     def ids(self) -> frozenset[str]:
-        """Return the ids whose change concerns this caller: key, user, organization."""
+        """Return the ids whose change concerns this caller: key, user, teams, organization."""
         actor = self.actor
-        return frozenset(str(value) for value in (actor.api_key_id, actor.user_id, actor.organization_id) if value)
+        found = (actor.api_key_id, actor.user_id, actor.organization_id, *self.terms.team_ids)
+        return frozenset(str(value) for value in found if value)
 
 
 def find_caller(secret: str) -> tuple[Caller, Identity]:
@@ -56,7 +60,10 @@ def find_caller(secret: str) -> tuple[Caller, Identity]:
     identity = identify_bearer(secret)
     if identity.credential.kind != CredentialKind.API_KEY:
         caller = Caller(
-            actor=identity.actor, credential=identity.credential, expires_at=_token_expiry(identity, secret)
+            actor=identity.actor,
+            credential=identity.credential,
+            expires_at=_token_expiry(identity, secret),
+            terms=_terms_of_actor(identity.actor),
         )
         return caller, identity
     key: ApiKey = identity.row
@@ -68,19 +75,21 @@ def find_caller(secret: str) -> tuple[Caller, Identity]:
 
 
 def caller_of_actor(actor: Actor) -> Caller:
-    """Return an actor with the restrictions of its key, where it has one. Raise KeyUnknown when that is usable no more."""
+    """Return an actor with its terms and the restrictions of its key, where it has one.
+
+    Raise KeyUnknown when that is usable no more.
+    """
     if actor.api_key_id is None:
-        return Caller(actor=actor)
-    key = ApiKey.objects.usable().filter(id=actor.api_key_id).first()
-    if key is None:
-        raise KeyUnknown("The API key was revoked or has expired.")
+        return Caller(actor=actor, terms=_terms_of_actor(actor))
+    key = _usable_key(actor.api_key_id)
     return _caller_of_key(key, actor, credential=None, expires_at=key.expires_at)
 
 
 def confirm_caller(caller: Caller, *, model: str) -> None:
     """Make sure that a call which was allowed still is. Raise KeyUnknown or PermissionRefused."""
     actor = caller.actor
-    if not caller_of_actor(actor).may_use(model):
+    allowed = _usable_key(actor.api_key_id).allowed_models if actor.api_key_id else ()
+    if allowed and model not in allowed:
         raise PermissionRefused(f"The key may not use the model {model!r} any more.")
     if caller.credential is not None:
         is_live = is_credential_live(caller.credential)
@@ -97,6 +106,19 @@ def confirm_caller(caller: Caller, *, model: str) -> None:
         raise PermissionRefused("The session, key or account behind this call was closed while it was running.")
 
 
+def _usable_key(key_id: UUID) -> ApiKey:
+    key: ApiKey | None = ApiKey.objects.usable().filter(id=key_id).first()
+    if key is None:
+        raise KeyUnknown("The API key was revoked or has expired.")
+    return key
+
+
+def _terms_of_actor(actor: Actor) -> Terms:
+    if actor.organization_id is None:
+        return NO_TERMS
+    return terms_of_person(user_id=actor.user_id, organization_id=actor.organization_id)
+
+
 def _caller_of_key(key: ApiKey, actor: Actor, *, credential: Credential | None, expires_at: datetime | None) -> Caller:
     return Caller(
         actor=actor,
@@ -106,6 +128,7 @@ def _caller_of_key(key: ApiKey, actor: Actor, *, credential: Credential | None, 
         limit_key=str(key.id),
         expires_at=expires_at,
         credential=credential,
+        terms=terms_of_key(key),
     )
 
 

@@ -7,18 +7,21 @@ from typing import Any
 from drf_spectacular.utils import OpenApiExample
 
 USER_ID = "user_01jd8x6q4ze1mvtqz0v3g7c2hn"
+TEAM_ID = "team_01jd8x6q51fsz8k2m4n6p8r0t2"
 ORGANIZATION_ID = "org_01jd8x6q4zf5h9w3c1r8k2m7pd"
 SESSION_ID = "sess_01jd8x6q50ew2a4t6y8u0j2n4r"
 KEY: dict[str, Any] = {
     "id": "key_01jd8x6q50f8s6d4f2g0h8j6k4",
     "user_id": USER_ID,
     "organization_id": ORGANIZATION_ID,
+    "team_id": None,
     "name": "Nightly summaries",
     "prefix": "pk_live_7Qf3Zb",
     "scopes": ["gateway:use", "models:read"],
     "allowed_models": ["gpt-4o-mini"],
     "requests_per_minute": 60,
     "tokens_per_minute": None,
+    "parallel_calls": None,
     "expires_at": "2027-06-30T00:00:00Z",
     "previous_expires_at": None,
     "last_used_at": None,
@@ -56,6 +59,24 @@ SESSION = {
     "last_seen_at": "2026-11-21T09:30:00Z",
     "expires_at": "2026-12-05T08:00:00Z",
     "is_current": True,
+}
+
+
+TEAM = {
+    "id": TEAM_ID,
+    "organization_id": ORGANIZATION_ID,
+    "parent_id": None,
+    "name": "Research",
+    "slug": "research",
+    "is_active": True,
+    "created_at": "2026-11-21T08:00:00Z",
+}
+TEAM_MEMBER = {
+    "user_id": USER_ID,
+    "name": "Ada Lovelace",
+    "email": "ada@example.com",
+    "role": "member",
+    "created_at": "2026-11-21T08:00:00Z",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -22,6 +23,7 @@ from apps.users.api.serializers import (
     ApiKeySecretOutput,
     RotateInput,
 )
+from apps.users.api.team_views import find_team
 from apps.users.api.user_views import parse_user_id
 from apps.users.choices import Role
 from apps.users.models import ApiKey, Organization, User
@@ -37,7 +39,7 @@ def keys_of(actor: Actor, user_id: str) -> QuerySet[Any]:
     if not User.objects.visible_to(actor).filter(id=wanted).exists():
         raise NotFound()
     found: QuerySet[Any] = ApiKey.objects.visible_to(actor).filter(user_id=wanted)
-    return found.select_related("user", "organization")
+    return found.select_related("user", "organization", "team")
 
 
 def find_key_of(actor: Actor, user_id: str, key_id: str) -> ApiKey:
@@ -50,6 +52,15 @@ def find_key_of(actor: Actor, user_id: str, key_id: str) -> ApiKey:
     if key is None:
         raise NotFound()
     return key
+
+
+def with_team(actor: Actor, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return terms with the team that `team_id` names. Raise NotFound for one that the actor does not see."""
+    terms = dict(given)
+    if "team_id" in terms:
+        named = terms.pop("team_id")
+        terms["team"] = find_team(actor, named) if named else None
+    return terms
 
 
 class KeyListView(ListView):
@@ -82,7 +93,7 @@ class KeyListView(ListView):
     def post(self, request: Request, user_id: str) -> Response:
         serializer = ApiKeyInput(data=request.data)
         serializer.is_valid(raise_exception=True)
-        terms = dict(serializer.validated_data)
+        terms = with_team(self.actor, serializer.validated_data)
         user = User.objects.visible_to(self.actor).filter(id=parse_user_id(user_id, self.actor)).first()
         if user is None:
             raise NotFound()
@@ -112,7 +123,7 @@ class KeyDetailView(View):
         serializer = ApiKeyChangeInput(data=request.data)
         serializer.is_valid(raise_exception=True)
         key = find_key_of(self.actor, user_id, key_id)
-        changed = update_api_key(key=key, actor=self.actor, **serializer.validated_data)
+        changed = update_api_key(key=key, actor=self.actor, **with_team(self.actor, serializer.validated_data))
         return Response(ApiKeyOutput(changed).data)
 
     @extend_schema(

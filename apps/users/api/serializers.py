@@ -7,8 +7,8 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from apps.users.choices import SCOPES, Role
-from apps.users.models import ApiKey, Membership, User, UserSession
+from apps.users.choices import SCOPES, Role, TeamRole
+from apps.users.models import ApiKey, Membership, Team, TeamMembership, User, UserSession
 
 MAX_PASSWORD = 1024
 MAX_TOKEN = 256
@@ -148,6 +148,9 @@ class ApiKeyOutput(serializers.ModelSerializer[ApiKey]):
     organization_id = serializers.CharField(source="organization.public_id")
     scopes = serializers.ListField(child=serializers.CharField(), help_text="Empty: all that its user may do.")
     allowed_models = serializers.ListField(child=serializers.CharField(), help_text="Empty: every model.")
+    team_id = serializers.CharField(
+        source="team.public_id", default=None, allow_null=True, help_text="The team that the key's calls count for."
+    )
     previous_expires_at = serializers.DateTimeField(
         allow_null=True, help_text="Until when the secret before the last rotation still opens."
     )
@@ -158,12 +161,14 @@ class ApiKeyOutput(serializers.ModelSerializer[ApiKey]):
             "id",
             "user_id",
             "organization_id",
+            "team_id",
             "name",
             "prefix",
             "scopes",
             "allowed_models",
             "requests_per_minute",
             "tokens_per_minute",
+            "parallel_calls",
             "expires_at",
             "previous_expires_at",
             "last_used_at",
@@ -198,6 +203,10 @@ class ApiKeyInput(serializers.Serializer[Any]):
     allowed_models = serializers.ListField(child=serializers.CharField(max_length=160), required=False, max_length=200)
     requests_per_minute = _limit()
     tokens_per_minute = _limit()
+    parallel_calls = _limit()
+    team_id = serializers.CharField(
+        max_length=40, required=False, allow_null=True, help_text="A team of yours that the key's calls count for."
+    )
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
 
 
@@ -213,3 +222,41 @@ class RotateInput(serializers.Serializer[Any]):
         max_value=30 * 86_400,
         help_text="How long the present secret still opens; 0 ends it at once.",
     )
+
+
+class TeamOutput(serializers.ModelSerializer[Team]):
+    id = serializers.CharField(source="public_id")
+    organization_id = serializers.CharField(source="organization.public_id")
+    parent_id = serializers.CharField(
+        source="parent.public_id", default=None, allow_null=True, help_text="The team that it lies within."
+    )
+
+    class Meta:
+        model = Team
+        fields = ("id", "organization_id", "parent_id", "name", "slug", "is_active", "created_at")
+
+
+class TeamInput(serializers.Serializer[Any]):
+    name = serializers.CharField(max_length=200)
+    slug = serializers.SlugField(max_length=80, required=False, help_text="Made from the name where it is left out.")
+    parent_id = serializers.CharField(max_length=40, required=False, allow_null=True)
+
+
+class TeamChangeInput(TeamInput):
+    name = serializers.CharField(max_length=200, required=False)
+    is_active = serializers.BooleanField(required=False)
+
+
+class TeamMemberOutput(serializers.ModelSerializer[TeamMembership]):
+    user_id = serializers.CharField(source="user.public_id")
+    name = serializers.CharField(source="user.name")
+    email = serializers.EmailField(source="user.email")
+    role = serializers.ChoiceField(choices=TeamRole.choices)
+
+    class Meta:
+        model = TeamMembership
+        fields = ("user_id", "name", "email", "role", "created_at")
+
+
+class TeamMemberInput(serializers.Serializer[Any]):
+    role = serializers.ChoiceField(choices=TeamRole.choices, required=False, default=TeamRole.MEMBER)

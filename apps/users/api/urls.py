@@ -1,6 +1,6 @@
 from django.urls import path
 
-from apps.users.api import auth_views, key_views, user_views
+from apps.users.api import auth_views, key_views, team_views, user_views
 
 urlpatterns = [
     path("api/v3/auth/register", auth_views.RegisterView.as_view()),
@@ -16,4 +16,8 @@ urlpatterns = [
     path("api/v3/users/<str:user_id>/api-keys", key_views.KeyListView.as_view()),
     path("api/v3/users/<str:user_id>/api-keys/<str:key_id>", key_views.KeyDetailView.as_view()),
     path("api/v3/users/<str:user_id>/api-keys/<str:key_id>/rotate", key_views.KeyRotationView.as_view()),
+    path("api/v3/teams", team_views.TeamListView.as_view()),
+    path("api/v3/teams/<str:team_id>", team_views.TeamDetailView.as_view()),
+    path("api/v3/teams/<str:team_id>/members", team_views.TeamMemberListView.as_view()),
+    path("api/v3/teams/<str:team_id>/members/<str:user_id>", team_views.TeamMemberView.as_view()),
 ]

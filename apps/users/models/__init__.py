@@ -4,6 +4,7 @@ from apps.users.models.keys import ApiKey
 from apps.users.models.oauth import OAuthClient
 from apps.users.models.people import Membership, Organization, User
 from apps.users.models.sessions import MailedLink, RefreshToken, UserSession
+from apps.users.models.teams import Team, TeamMembership
 
 __all__ = [
     "ApiKey",
@@ -12,6 +13,8 @@ __all__ = [
     "OAuthClient",
     "Organization",
     "RefreshToken",
+    "Team",
+    "TeamMembership",
     "User",
     "UserSession",
 ]

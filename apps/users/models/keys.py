@@ -16,7 +16,8 @@ from apps.users.querysets import ApiKeyQuerySet
 class ApiKey(Entity):
     """A secret that acts for a user in an organization. Only its SHA-256 is kept; the prefix is what people see.
 
-    Empty `scopes` or `allowed_models` mean no restriction beyond the user's own. Limits are per minute; null is none.
+    Empty `scopes` or `allowed_models` mean no restriction beyond the user's own. Requests and tokens are limited per
+    minute, calls at a time by `parallel_calls`; null is no limit.
     While a rotation overlaps, the secret before the present one opens as well, until `previous_expires_at`.
     """
 
@@ -24,6 +25,15 @@ class ApiKey(Entity):
 
     organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="api_keys")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_keys")
+    team = models.ForeignKey(
+        "users.Team",
+        null=True,
+        blank=True,
+        db_index=False,
+        on_delete=models.SET_NULL,
+        related_name="api_keys",
+        help_text="The team that the key's calls count for.",
+    )
     name = models.CharField(max_length=120)
     prefix = models.CharField(max_length=24, editable=False)
     secret_hash = models.CharField(max_length=64, editable=False)
@@ -33,6 +43,7 @@ class ApiKey(Entity):
     allowed_models = ArrayField(models.CharField(max_length=160), default=list, blank=True)
     requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
     tokens_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    parallel_calls = models.PositiveIntegerField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)

@@ -84,6 +84,15 @@ class Membership(Entity):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=16, choices=Role.choices, default=Role.MEMBER)
+    team = models.ForeignKey(
+        "users.Team",
+        null=True,
+        blank=True,
+        db_index=False,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        help_text="The team that the person's own calls, those without a key, count for.",
+    )
 
     objects = MembershipQuerySet.as_manager()
 

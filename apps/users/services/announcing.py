@@ -1,4 +1,4 @@
-"""Tell every process that somebody's rights changed, so that caches let go at once."""
+"""Tell every process that somebody's rights or terms changed, so that caches let go at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from apps.core.redis import get_redis
 logger = structlog.get_logger(__name__)
 
 CHANNEL = "portico:identity"
-Kind = Literal["api_key", "user", "organization"]
+Kind = Literal["api_key", "user", "team", "organization", "platform"]
+PLATFORM_ID = UUID(int=0)
+"""Named by a change that concerns every caller (kind `platform`)."""
 
 
 def announce_identity_change(*, kind: Kind, id: UUID) -> None:

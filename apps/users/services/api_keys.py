@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,8 +19,9 @@ from apps.users.choices import SCOPES
 from apps.users.errors import GrantTooWide, KeyRevoked, OrganizationUnknown, ScopeUnknown
 from apps.users.events import ApiKeyChanged, ApiKeyIssued, ApiKeyRevoked, ApiKeyRotated
 from apps.users.key_format import hash_secret, new_secret, shown_prefix
-from apps.users.models import ApiKey, Membership, Organization, User
+from apps.users.models import ApiKey, Membership, Organization, Team, User
 from apps.users.services.announcing import announce_identity_change
+from apps.users.services.teams import require_team
 
 DEFAULT_OVERLAP = timedelta(hours=24)
 MAX_OVERLAP = timedelta(days=30)
@@ -29,18 +30,31 @@ SEEN_EVERY = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class KeyTerms:
-    """What a key may do. Empty lists and None are "no restriction"; limits are per minute."""
+    """What a key may do. Empty lists and None are "no restriction"; requests and tokens are per minute.
+
+    `team` is the one that the key's calls count for.
+    """
 
     scopes: Sequence[str] = field(default_factory=tuple)
     allowed_models: Sequence[str] = field(default_factory=tuple)
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    parallel_calls: int | None = None
     expires_at: datetime | None = None
+    team: Team | None = None
 
     @classmethod
     def of(cls, key: ApiKey) -> KeyTerms:
         """Return the terms of a key as it stands."""
-        return cls(key.scopes, key.allowed_models, key.requests_per_minute, key.tokens_per_minute, key.expires_at)
+        return cls(
+            scopes=key.scopes,
+            allowed_models=key.allowed_models,
+            requests_per_minute=key.requests_per_minute,
+            tokens_per_minute=key.tokens_per_minute,
+            parallel_calls=key.parallel_calls,
+            expires_at=key.expires_at,
+            team=key.team,
+        )
 
 
 @transaction.atomic
@@ -56,12 +70,14 @@ def issue_api_key(
     """Make a key and return it with its secret, which is not kept.
 
     Raise GrantTooWide for anything the actor does not have, OrganizationUnknown when the user is no member there,
-    ScopeUnknown, InvalidInput for an expiry in the past. `secret` is for a key that the operator chose.
+    ScopeUnknown, TeamUnfit, InvalidInput for an expiry in the past. `secret` is for a key that the operator chose.
     """
     terms = _inherit_scopes(terms or KeyTerms(), actor)
     _require_within(actor=actor, user_id=user.id, organization_id=organization.id, terms=terms)
     if not Membership.objects.filter(user=user, organization=organization).exists():
         raise OrganizationUnknown(f"{user.public_id} is no member of {organization.public_id}.")
+    if terms.team is not None:
+        require_team(team=terms.team, user_id=user.id, organization_id=organization.id, actor=actor)
     secret = secret or new_secret()
     key = ApiKey.objects.create(
         user=user,
@@ -73,7 +89,9 @@ def issue_api_key(
         allowed_models=list(terms.allowed_models),
         requests_per_minute=terms.requests_per_minute,
         tokens_per_minute=terms.tokens_per_minute,
+        parallel_calls=terms.parallel_calls,
         expires_at=terms.expires_at,
+        team=terms.team,
     )
     publish(
         ApiKeyIssued(aggregate_id=key.id, organization_id=organization.id, user_id=user.id, scopes=tuple(terms.scopes)),
@@ -85,7 +103,7 @@ def issue_api_key(
 
 @transaction.atomic
 def update_api_key(*, key: ApiKey, actor: Actor, **changes: Any) -> ApiKey:
-    """Change a key's `name` or terms. Raise GrantTooWide when it would have more than the actor, KeyRevoked."""
+    """Change a key's `name` or terms. Raise GrantTooWide when it would have more than the actor, KeyRevoked, TeamUnfit."""
     locked = _lock(key)
     changed = tuple(sorted(name for name, value in changes.items() if getattr(locked, name) != value))
     if not changed:
@@ -94,6 +112,8 @@ def update_api_key(*, key: ApiKey, actor: Actor, **changes: Any) -> ApiKey:
         setattr(locked, name, changes[name])
     if "expires_at" in changed:
         _require_future(locked.expires_at)
+    if "team" in changed and locked.team is not None:
+        require_team(team=locked.team, user_id=locked.user_id, organization_id=locked.organization_id, actor=actor)
     # Also for an administrator who changes somebody else's key: what it has must be theirs to give.
     _require_terms(actor=actor, terms=KeyTerms.of(locked))
     locked.save(update_fields=[*changed, "updated_at"])
@@ -163,9 +183,7 @@ def _inherit_scopes(terms: KeyTerms, actor: Actor) -> KeyTerms:
     if terms.scopes or ALL_SCOPES in actor.scopes:
         return terms
     inherited = tuple(sorted(scope for scope in actor.scopes if scope in SCOPES))
-    return KeyTerms(
-        inherited, terms.allowed_models, terms.requests_per_minute, terms.tokens_per_minute, terms.expires_at
-    )
+    return replace(terms, scopes=inherited)
 
 
 def _require_within(*, actor: Actor, user_id: UUID, organization_id: UUID, terms: KeyTerms) -> None:
@@ -197,8 +215,12 @@ def _require_terms(*, actor: Actor, terms: KeyTerms) -> None:
 
 
 def _require_within_key(creator: ApiKey, terms: KeyTerms) -> None:
-    if creator.requests_per_minute is not None or creator.tokens_per_minute is not None:
+    if any(
+        limit is not None for limit in (creator.requests_per_minute, creator.tokens_per_minute, creator.parallel_calls)
+    ):
         raise GrantTooWide("A key with rate limits cannot make or widen keys: two keys would have twice its limits.")
+    if creator.team_id is not None and (terms.team is None or terms.team.id != creator.team_id):
+        raise GrantTooWide("team_id: a key that counts for a team makes keys that count for it, too.")
     allowed = set(creator.allowed_models)
     if allowed and (not terms.allowed_models or not set(terms.allowed_models) <= allowed):
         raise GrantTooWide("allowed_models: must lie within those of the key that makes this one.")

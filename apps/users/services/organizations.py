@@ -19,7 +19,7 @@ from apps.users.events import (
     OrganizationCreated,
     OrganizationSuspended,
 )
-from apps.users.models import Membership, Organization, User
+from apps.users.models import Membership, Organization, TeamMembership, User
 from apps.users.services.announcing import announce_identity_change
 
 
@@ -89,6 +89,7 @@ def remove_membership(*, membership: Membership, actor: Actor) -> None:
     User.objects.filter(id=locked.user_id, default_organization=locked.organization_id).update(
         default_organization=None
     )
+    TeamMembership.objects.filter(user_id=locked.user_id, team__organization_id=locked.organization_id).delete()
     publish(
         MembershipRemoved(aggregate_id=locked.id, organization_id=locked.organization_id, user_id=locked.user_id),
         actor=actor,

@@ -7,13 +7,14 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views import View
 
 from apps.core.errors import AppError, InvalidInput
 from apps.users.forms import ApiKeyForm
-from apps.users.models import ApiKey, Organization
+from apps.users.models import ApiKey, Organization, Team
 from apps.users.services.api_keys import issue_api_key, revoke_api_key, rotate_api_key
 
 
@@ -24,7 +25,7 @@ class KeysPage(LoginRequiredMixin, View):
         return self.show()
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        form = ApiKeyForm(request.POST)
+        form = ApiKeyForm(request.POST, teams=_own_teams(request))
         if not form.is_valid():
             return self.show(form=form)
         try:
@@ -43,11 +44,11 @@ class KeysPage(LoginRequiredMixin, View):
     def show(self, *, form: ApiKeyForm | None = None, key: ApiKey | None = None, secret: str = "") -> HttpResponse:
         """Render the page, with a refused form or a fresh secret."""
         actor: Any = self.request.actor  # type: ignore[attr-defined]
-        keys = ApiKey.objects.visible_to(actor).filter(user_id=actor.user_id, revoked_at__isnull=True).order_by("-id")
+        keys = ApiKey.objects.visible_to(actor).filter(user_id=actor.user_id, revoked_at__isnull=True)
         context = {
-            "form": form or ApiKeyForm(),
+            "form": form or ApiKeyForm(teams=_own_teams(self.request)),
             "is_form_open": form is not None,
-            "keys": keys,
+            "keys": keys.select_related("team").order_by("-id"),
             "organization": Organization.objects.filter(id=actor.organization_id).first(),
             "new_key": key,
             "secret": secret,
@@ -78,6 +79,12 @@ class KeyRevocation(LoginRequiredMixin, View):
         revoke_api_key(key=key, actor=request.actor)  # type: ignore[attr-defined]
         messages.success(request, f"{key.name} is revoked.")
         return redirect("api_keys")
+
+
+def _own_teams(request: HttpRequest) -> QuerySet[Team]:
+    actor: Any = request.actor  # type: ignore[attr-defined]
+    found: QuerySet[Team] = Team.objects.visible_to(actor).active().joined_by(actor.user_id).order_by("name", "id")
+    return found
 
 
 def _own_key(request: HttpRequest, key_id: str) -> ApiKey:

@@ -1,0 +1,55 @@
+"""What a caller's calls are bound by besides its own rights: limits, budgets, guardrails, cache.
+
+Read once with the caller, kept with it in memory, dropped when `portico:identity` names an id of `Bound`. What a caller
+has not is an empty tuple or None, so that it costs a call nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from apps.users.models import ApiKey
+from apps.users.selectors.teams import path_of_person, path_of_team
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Who calls, as far as terms depend on it; `team_ids` are the team that the calls count for and those around it."""
+
+    organization_id: UUID
+    user_id: UUID | None = None
+    api_key: ApiKey | None = None
+    team_ids: tuple[UUID, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The terms of one caller. `team_id` is the team that its calls count for, the first of `team_ids`."""
+
+    team_id: UUID | None = None
+    team_ids: tuple[UUID, ...] = ()
+    limits: tuple[Any, ...] = ()
+    budgets: tuple[Any, ...] = ()
+    guard: Any = None
+    cache: Any = None
+
+
+NO_TERMS = Terms()
+
+
+def terms_of_key(key: ApiKey) -> Terms:
+    """Return what binds the calls of a key."""
+    return _load(Bound(key.organization_id, key.user_id, key, path_of_team(key.team_id)))
+
+
+def terms_of_person(*, user_id: UUID | None, organization_id: UUID) -> Terms:
+    """Return what binds the calls that a person, or the organization itself, makes without a key."""
+    path = path_of_person(user_id=user_id, organization_id=organization_id) if user_id else ()
+    return _load(Bound(organization_id, user_id, None, path))
+
+
+def _load(bound: Bound) -> Terms:
+    path = bound.team_ids
+    return Terms(team_id=path[0] if path else None, team_ids=path)
