@@ -25,33 +25,35 @@ _JSON_TYPES = {
 
 def check_chat(request: dict[str, Any]) -> None:
     """Raise ParameterMissing or ParameterInvalid for the first field of a chat request that is wrong."""
-    _check_model(request)
+    check_model(request)
     if "messages" not in request:
         raise ParameterMissing("Send the conversation in `messages`.", param="messages")
     _check_messages(request["messages"])
-    _check_known(request, _CHAT)
+    check_known(request, _CHAT)
 
 
 def check_embedding(request: dict[str, Any]) -> None:
     """Raise ParameterMissing or ParameterInvalid for the first field of an embeddings request that is wrong."""
-    _check_model(request)
+    check_model(request)
     if "input" not in request:
         raise ParameterMissing("Send the text to embed in `input`.", param="input")
-    _check_input(request["input"])
-    _check_known(request, _EMBEDDING)
+    check_input(request["input"])
+    check_known(request, _EMBEDDING)
 
 
-def _check_model(request: dict[str, Any]) -> None:
+def check_model(request: dict[str, Any]) -> None:
+    """Raise ParameterMissing or ParameterInvalid unless a model is named."""
     model = request.get("model")
     if model is None:
         raise ParameterMissing("Name a model in `model`.", param="model")
     if not isinstance(model, str):
-        raise _wrong_type("model", "a string", model)
+        raise wrong_type("model", "a string", model)
     if not model:
         raise ParameterMissing("Name a model in `model`.", param="model")
 
 
-def _check_known(request: dict[str, Any], checks: dict[str, Check]) -> None:
+def check_known(request: dict[str, Any], checks: dict[str, Check]) -> None:
+    """Raise ParameterInvalid or ParameterMissing for the first field that its check refuses. Null is as good as absent."""
     for name, value in request.items():
         check = checks.get(name)
         if check is not None and value is not None:
@@ -60,12 +62,12 @@ def _check_known(request: dict[str, Any], checks: dict[str, Check]) -> None:
 
 def _check_messages(messages: Any) -> None:
     if not isinstance(messages, list):
-        raise _wrong_type("messages", "an array of objects", messages)
+        raise wrong_type("messages", "an array of objects", messages)
     if not messages:
         raise ParameterInvalid("`messages` has to hold at least one message.", param="messages")
     for index, message in enumerate(messages):
         if not isinstance(message, dict):
-            raise _wrong_type(f"messages[{index}]", "an object", message)
+            raise wrong_type(f"messages[{index}]", "an object", message)
         role = message.get("role")
         if not isinstance(role, str) or role not in ROLES:
             _refuse_role(role, index)
@@ -74,7 +76,7 @@ def _check_messages(messages: Any) -> None:
             _check_parts(content, f"messages[{index}].content")
         calls = message.get("tool_calls")
         if calls is not None:
-            _check_objects(calls, f"messages[{index}].tool_calls")
+            check_objects(calls, f"messages[{index}].tool_calls")
 
 
 def _refuse_role(role: Any, index: int) -> None:
@@ -82,28 +84,29 @@ def _refuse_role(role: Any, index: int) -> None:
     if role is None:
         raise ParameterMissing(f"`{name}` is missing.", param=name)
     if not isinstance(role, str):
-        raise _wrong_type(name, "a string", role)
+        raise wrong_type(name, "a string", role)
     known = ", ".join(sorted(ROLES))
     raise ParameterInvalid(f"`{name}` is {role[:50]!r}; it has to be one of {known}.", param=name)
 
 
 def _check_parts(content: Any, name: str) -> None:
     if not isinstance(content, list):
-        raise _wrong_type(name, "a string or an array of objects", content)
+        raise wrong_type(name, "a string or an array of objects", content)
     for index, part in enumerate(content):
         if not isinstance(part, dict):
-            raise _wrong_type(f"{name}[{index}]", "an object", part)
+            raise wrong_type(f"{name}[{index}]", "an object", part)
         if not isinstance(part.get("type"), str):
             raise ParameterMissing(f"`{name}[{index}].type` is missing.", param=f"{name}[{index}].type")
 
 
-def _check_input(value: Any) -> None:
+def check_input(value: Any) -> None:
+    """Refuse what is neither text nor tokens, nor a list of either."""
     if isinstance(value, str):
         if not value:
             raise ParameterInvalid("`input` is empty.", param="input")
         return
     if not isinstance(value, list):
-        raise _wrong_type("input", "a string, or an array of strings or tokens", value)
+        raise wrong_type("input", "a string, or an array of strings or tokens", value)
     if not value:
         raise ParameterInvalid("`input` is empty.", param="input")
     kind = type(value[0])
@@ -118,23 +121,24 @@ def _check_input(value: Any) -> None:
         raise ParameterInvalid("Every item of `input` has to be a non-empty array of integers.", param="input")
 
 
-def _check_objects(value: Any, name: str) -> None:
+def check_objects(value: Any, name: str) -> None:
+    """Refuse what is no array of objects."""
     if not isinstance(value, list):
-        raise _wrong_type(name, "an array of objects", value)
+        raise wrong_type(name, "an array of objects", value)
     for index, item in enumerate(value):
         if not isinstance(item, dict):
-            raise _wrong_type(f"{name}[{index}]", "an object", item)
+            raise wrong_type(f"{name}[{index}]", "an object", item)
 
 
 def _check_typed(value: Any, name: str) -> None:
     if not isinstance(value, dict):
-        raise _wrong_type(name, "an object", value)
+        raise wrong_type(name, "an object", value)
     if not isinstance(value.get("type"), str):
         raise ParameterMissing(f"`{name}.type` is missing.", param=f"{name}.type")
 
 
 def _check_tools(value: Any, name: str) -> None:
-    _check_objects(value, name)
+    check_objects(value, name)
     for index, tool in enumerate(value):
         where = f"{name}[{index}]"
         _check_typed(tool, where)
@@ -143,11 +147,12 @@ def _check_tools(value: Any, name: str) -> None:
             raise ParameterMissing(f"`{where}.function.name` is missing.", param=f"{where}.function.name")
 
 
-def _check_stop(value: Any, name: str) -> None:
+def check_stop(value: Any, name: str) -> None:
+    """Refuse what is neither a text nor texts."""
     if isinstance(value, str):
         return
     if not isinstance(value, list) or any(not isinstance(item, str) for item in value):
-        raise _wrong_type(name, "a string or an array of strings", value)
+        raise wrong_type(name, "a string or an array of strings", value)
 
 
 def _check_tool_choice(value: Any, name: str) -> None:
@@ -155,19 +160,23 @@ def _check_tool_choice(value: Any, name: str) -> None:
         _check_typed(value, name)
 
 
-def _is_a(expected: type, words: str) -> Check:
+def is_a(expected: type, words: str) -> Check:
+    """Return a check for a JSON type, told in `words`."""
+
     def check(value: Any, name: str) -> None:
         # bool is an int to Python, never to JSON.
         if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
-            raise _wrong_type(name, words, value)
+            raise wrong_type(name, words, value)
 
     return check
 
 
-def _integer(lowest: int | None = None, highest: int | None = None) -> Check:
+def integer(lowest: int | None = None, highest: int | None = None) -> Check:
+    """Return a check for an integer within bounds."""
+
     def check(value: Any, name: str) -> None:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise _wrong_type(name, "an integer", value)
+            raise wrong_type(name, "an integer", value)
         if lowest is not None and value < lowest:
             raise ParameterInvalid(f"`{name}` is {value}; it has to be at least {lowest}.", param=name)
         if highest is not None and value > highest:
@@ -176,63 +185,67 @@ def _integer(lowest: int | None = None, highest: int | None = None) -> Check:
     return check
 
 
-def _check_number(value: Any, name: str) -> None:
+def check_number(value: Any, name: str) -> None:
+    """Refuse what is no number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _wrong_type(name, "a number", value)
+        raise wrong_type(name, "a number", value)
 
 
-def _one_of(*words: str) -> Check:
+def one_of(*words: str) -> Check:
+    """Return a check for a text among these."""
+
     def check(value: Any, name: str) -> None:
         if not isinstance(value, str):
-            raise _wrong_type(name, "a string", value)
+            raise wrong_type(name, "a string", value)
         if value not in words:
             raise ParameterInvalid(f"`{name}` is {value[:50]!r}; it has to be one of {', '.join(words)}.", param=name)
 
     return check
 
 
-def _wrong_type(name: str, expected: str, value: Any) -> ParameterInvalid:
+def wrong_type(name: str, expected: str, value: Any) -> ParameterInvalid:
+    """Return the refusal of a field of another type than `expected`."""
     found = _JSON_TYPES.get(type(value), "something else")
     return ParameterInvalid(f"`{name}` has to be {expected}, not {found}.", param=name)
 
 
-_BOOLEAN = _is_a(bool, "a boolean")
-_TEXT = _is_a(str, "a string")
-_OBJECT = _is_a(dict, "an object")
+BOOLEAN = is_a(bool, "a boolean")
+TEXT = is_a(str, "a string")
+OBJECT = is_a(dict, "an object")
 
 _CHAT: dict[str, Check] = {
-    "stream": _BOOLEAN,
-    "stream_options": _OBJECT,
-    "temperature": _check_number,
-    "top_p": _check_number,
-    "presence_penalty": _check_number,
-    "frequency_penalty": _check_number,
-    "n": _integer(1, MAX_CHOICES),
-    "max_tokens": _integer(1),
-    "max_completion_tokens": _integer(1),
-    "seed": _integer(),
-    "stop": _check_stop,
-    "logprobs": _BOOLEAN,
-    "top_logprobs": _integer(0),
-    "logit_bias": _OBJECT,
+    "stream": BOOLEAN,
+    "stream_options": OBJECT,
+    "temperature": check_number,
+    "top_p": check_number,
+    "presence_penalty": check_number,
+    "frequency_penalty": check_number,
+    "n": integer(1, MAX_CHOICES),
+    "max_tokens": integer(1),
+    "max_completion_tokens": integer(1),
+    "seed": integer(),
+    "stop": check_stop,
+    "logprobs": BOOLEAN,
+    "top_logprobs": integer(0),
+    "logit_bias": OBJECT,
     "tools": _check_tools,
     "tool_choice": _check_tool_choice,
-    "parallel_tool_calls": _BOOLEAN,
-    "functions": _check_objects,
+    "parallel_tool_calls": BOOLEAN,
+    "functions": check_objects,
     "response_format": _check_typed,
-    "reasoning_effort": _TEXT,
-    "verbosity": _TEXT,
-    "prediction": _OBJECT,
-    "metadata": _OBJECT,
-    "store": _BOOLEAN,
-    "service_tier": _TEXT,
-    "user": _TEXT,
-    "safety_identifier": _TEXT,
-    "prompt_cache_key": _TEXT,
-    "modalities": _is_a(list, "an array of strings"),
+    "reasoning_effort": TEXT,
+    "verbosity": TEXT,
+    "prediction": OBJECT,
+    "metadata": OBJECT,
+    "store": BOOLEAN,
+    "service_tier": TEXT,
+    "user": TEXT,
+    "safety_identifier": TEXT,
+    "prompt_cache_key": TEXT,
+    "modalities": is_a(list, "an array of strings"),
 }
 _EMBEDDING: dict[str, Check] = {
-    "encoding_format": _one_of("float", "base64"),
-    "dimensions": _integer(1),
-    "user": _TEXT,
+    "encoding_format": one_of("float", "base64"),
+    "dimensions": integer(1),
+    "user": TEXT,
 }
