@@ -274,7 +274,10 @@ SPECTACULAR_SETTINGS = {
         "apps.gateway.api.openapi.add_machine_operations",
         "apps.core.api.openapi.add_shared_parts",
     ],
-    "ENUM_NAME_OVERRIDES": {"HealthEnum": "apps.monitoring.choices.Health"},
+    "ENUM_NAME_OVERRIDES": {
+        "HealthEnum": "apps.monitoring.choices.Health",
+        "TeamRoleEnum": "apps.users.choices.TeamRole",
+    },
 }
 
 # Mail
