@@ -40,12 +40,14 @@ class Asked:
 
     `request` is the canonical form, an OpenAI chat-completions (or embeddings) object: what limits, guardrails, cache and
     providers see. `native` is the body as it came, where a provider of the same format may get it unchanged. `options` is
-    the dialect's own memory of the request, for the way back.
+    the dialect's own memory of the request, for the way back. `native_only` says, in a sentence for the caller, why no other
+    provider than one of the same format can have it; "" when any can.
     """
 
     request: dict[str, Any]
     native: dict[str, Any] | None = None
     options: Any = None
+    native_only: str = ""
 
 
 class EventWriter(Protocol):
@@ -77,6 +79,10 @@ class Dialect(Protocol):
     """The entrance in usage records."""
     kind: ClassVar[str]
     """The capability that the model needs."""
+    id_header: ClassVar[bytes]
+    """Header in which clients of this format look for the request's id, beside `x-request-id`; empty for none."""
+    passed_on: ClassVar[tuple[bytes, ...]]
+    """Headers of the client that a provider of the same format gets together with the native body."""
 
     def read(self, body: dict[str, Any]) -> Asked:
         """Understand a request. Raise ParameterMissing or ParameterInvalid, naming the field as the client knows it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
@@ -80,6 +80,9 @@ def error_headers(error: AppError) -> Headers:
 
 class OpenAIErrors:
     """Failures as every endpoint of OpenAI tells them."""
+
+    id_header: ClassVar[bytes] = b""
+    passed_on: ClassVar[tuple[bytes, ...]] = ()
 
     def write_error(self, error: AppError, request_id: str) -> bytes:
         """Return the JSON body."""

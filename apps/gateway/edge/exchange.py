@@ -141,6 +141,8 @@ class Exchange:
             tags=self._read_tags(),
             native=asked.native,
             native_dialect=dialect.name,
+            native_headers=self._passed_on() if asked.native is not None else None,
+            native_only=asked.native_only,
         )
         call.on_tick = self._tick
         if call.is_stream:
@@ -179,11 +181,13 @@ class Exchange:
             )
         return tags
 
+    def _passed_on(self) -> dict[str, str]:
+        headers = self.headers
+        return {name.decode(): headers[name].decode("latin-1") for name in self.dialect.passed_on if name in headers}
+
     async def _answer_whole(self, call: RunningCall, asked: Asked) -> None:
         completion = await call.result()
-        body = (
-            completion.body if completion.is_native and completion.body else self.dialect.write(completion, call, asked)
-        )
+        body = self.dialect.write(completion, call, asked)
         overhead = time.perf_counter() - self._begun - call.upstream_seconds
         OVERHEAD.observe(overhead)
         headers = self._call_headers(call)
@@ -230,6 +234,8 @@ class Exchange:
             (b"x-request-id", self._given_id or public_id),
             (b"x-portico-request-id", public_id),
         ]
+        if self.dialect.id_header:
+            head.append((self.dialect.id_header, public_id))
         if body is not None:
             head.append((b"content-length", b"%d" % len(body)))
         if headers:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, ClassVar
 
 import aiohttp
 import orjson
 
-from apps.gateway.providers.anthropic_answer import parse_anthropic_usage, translate_answer
+from apps.gateway.providers.anthropic_answer import parse_anthropic_usage, translate_answer, translate_stop_reason
+from apps.gateway.providers.anthropic_native import BETA, VERSION, NativeStream, merge_betas
 from apps.gateway.providers.anthropic_request import translate_request
 from apps.gateway.providers.anthropic_stream import AnthropicStream
 from apps.gateway.providers.base import (
@@ -36,6 +37,7 @@ class AnthropicProvider:
 
     kind: ClassVar[str] = "anthropic"
     capabilities: ClassVar[frozenset[str]] = frozenset({CAPABILITY_CHAT, CAPABILITY_MODELS})
+    native_dialects: ClassVar[frozenset[str]] = frozenset({"anthropic.messages"})
 
     async def complete(
         self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
@@ -49,9 +51,7 @@ class AnthropicProvider:
             body=orjson.dumps(translate_request(request, target)),
         )
         answer = decode_object(content, target)
-        blocks = answer.get("content")
-        if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
-            raise UpstreamBroken(f"Provider {target.provider!r} answered without content.")
+        _check_blocks(answer, target)
         usage = parse_anthropic_usage(answer.get("usage"))
         payload = translate_answer(answer, usage, target.upstream_model)
         return Completion(
@@ -75,6 +75,55 @@ class AnthropicProvider:
             translator=AnthropicStream(target, has_usage=wants_usage(request)),
         )
 
+    async def complete_native(
+        self,
+        *,
+        session: aiohttp.ClientSession,
+        target: Target,
+        body: dict[str, Any],
+        headers: Mapping[str, str],
+        request_id: str,
+    ) -> Completion:
+        """Answer a messages request with the upstream's own bytes; translated where they lack the usage, which is counted."""
+        content, answered = await fetch(
+            session=session,
+            target=target,
+            url=_native_address(target, headers),
+            headers=_native_headers(target, headers, request_id),
+            body=orjson.dumps({**body, "model": target.upstream_model}),
+        )
+        answer = decode_object(content, target)
+        _check_blocks(answer, target)
+        usage = parse_anthropic_usage(answer.get("usage"))
+        payload = translate_answer(answer, None, target.upstream_model) if usage is None else None
+        return Completion(
+            body=content if usage is not None else None,
+            payload=payload,
+            usage=usage,
+            finish_reason=translate_stop_reason(answer.get("stop_reason")),
+            upstream_request_id=answered.get("request-id"),
+            is_native=usage is not None,
+        )
+
+    def stream_native(
+        self,
+        *,
+        session: aiohttp.ClientSession,
+        target: Target,
+        body: dict[str, Any],
+        headers: Mapping[str, str],
+        request_id: str,
+    ) -> AsyncIterator[list[Chunk]]:
+        """Yield the upstream's own events."""
+        return stream_chunks(
+            session=session,
+            target=target,
+            url=_native_address(target, headers),
+            headers=_native_headers(target, headers, request_id),
+            body=orjson.dumps({**body, "model": target.upstream_model, "stream": True}),
+            translator=NativeStream(target),
+        )
+
     async def embed(
         self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
     ) -> Completion:
@@ -93,6 +142,26 @@ class AnthropicProvider:
         if not isinstance(models, list):
             raise UpstreamBroken(f"Provider {target.provider!r} answered without a list of models.")
         return [model["id"] for model in models if isinstance(model, dict) and isinstance(model.get("id"), str)]
+
+
+def _check_blocks(answer: dict[str, Any], target: Target) -> None:
+    blocks = answer.get("content")
+    if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
+        raise UpstreamBroken(f"Provider {target.provider!r} answered without content.")
+
+
+def _native_address(target: Target, given: Mapping[str, str]) -> str:
+    # As Anthropic's SDKs have it: the query goes with the header that names features under test.
+    return _address(target, "/v1/messages?beta=true" if given.get(BETA) else "/v1/messages")
+
+
+def _native_headers(target: Target, given: Mapping[str, str], request_id: str) -> dict[str, str]:
+    headers = _headers(target, request_id)
+    if given.get(VERSION):
+        headers[VERSION] = given[VERSION]
+    if given.get(BETA):
+        headers[BETA] = merge_betas(headers.get(BETA, ""), given[BETA])
+    return headers
 
 
 def _address(target: Target, path: str) -> str:

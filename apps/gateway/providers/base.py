@@ -45,7 +45,8 @@ class Usage:
     """Tokens of one call, as the provider counted them.
 
     `prompt_tokens` is the whole prompt; `cached_tokens` and `cache_write_tokens` are the parts of it that were read
-    from and written to a cache. `reasoning_tokens` are a part of `completion_tokens`.
+    from and written to a cache, `cache_write_1h_tokens` those of the latter that stay for an hour. `reasoning_tokens` are
+    a part of `completion_tokens`. `service_tier` is `batch`, `flex` or `priority` where the provider said so, else "".
     """
 
     prompt_tokens: int = 0
@@ -53,6 +54,8 @@ class Usage:
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    service_tier: str = ""
 
     def as_openai(self) -> dict[str, Any]:
         """Return the `usage` object of the OpenAI format."""
@@ -152,6 +155,28 @@ class UpstreamRejected(UpstreamError):
     may_fall_over = False
 
 
+class NativeOnly(UpstreamRejected):
+    """The request says something that has no words in the format of this provider; one of the client's format has them."""
+
+    code, status, title = "gateway.native_only", 400, "This provider cannot be asked for that"
+    may_fall_over = True
+
+    @classmethod
+    def after(cls, failure: UpstreamError) -> NativeOnly:
+        """Return what to raise where the one provider that could be asked has failed: the caller is told of that failure."""
+        return cls(
+            failure.message,
+            code=failure.code,
+            status=failure.status,
+            upstream_status=failure.upstream_status,
+            retry_after_seconds=failure.retry_after_seconds,
+            is_retryable=failure.is_retryable,
+            param=failure.param,
+            upstream_code=failure.upstream_code,
+            upstream_type=failure.upstream_type,
+        )
+
+
 class UpstreamUnauthenticated(UpstreamError):
     """The provider refuses our credential or our account: our fault, never the client's, hence never 401."""
 
@@ -223,21 +248,33 @@ class Provider(Protocol):
 class NativeProvider(Protocol):
     """A provider that can also be asked in a dialect of callers, where body and events then pass through unchanged.
 
-    `body` is the request as the client sent it, `target.upstream_model` the name to put into it. Raises what `Provider`
-    raises. Usage, text and finish reason are read on the way, as for any other answer.
+    `body` is the request as the client sent it, `target.upstream_model` the name to put into it; `headers` (names in lower
+    case) are those of the client's that belong to it. Raises what `Provider` raises. Usage, text and finish reason are read on the way, as for any other answer.
     """
 
     native_dialects: ClassVar[frozenset[str]]
     """Names of dialects (see dialects/), such as `anthropic.messages`."""
 
     async def complete_native(
-        self, *, session: aiohttp.ClientSession, target: Target, body: dict[str, Any], request_id: str
+        self,
+        *,
+        session: aiohttp.ClientSession,
+        target: Target,
+        body: dict[str, Any],
+        headers: Mapping[str, str],
+        request_id: str,
     ) -> Completion:
         """Answer in one piece, with `is_native` set."""
         ...
 
     def stream_native(
-        self, *, session: aiohttp.ClientSession, target: Target, body: dict[str, Any], request_id: str
+        self,
+        *,
+        session: aiohttp.ClientSession,
+        target: Target,
+        body: dict[str, Any],
+        headers: Mapping[str, str],
+        request_id: str,
     ) -> AsyncIterator[list[Chunk]]:
         """Yield the events of a streamed answer, with `is_native` set."""
         ...

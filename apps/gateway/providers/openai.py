@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import aiohttp
 import orjson
 
+from apps.gateway.providers.anthropic_origin import ORIGIN, make_plain
 from apps.gateway.providers.base import (
     CAPABILITY_CHAT,
     CAPABILITY_EMBEDDINGS,
@@ -33,6 +34,8 @@ class OpenAIProvider:
 
     kind: ClassVar[str] = "openai"
     capabilities: ClassVar[frozenset[str]] = frozenset({CAPABILITY_CHAT, CAPABILITY_EMBEDDINGS, CAPABILITY_MODELS})
+    keeps_cache_marks: ClassVar[bool] = False
+    """The upstream takes Anthropic's `cache_control` inside OpenAI's format."""
 
     async def complete(
         self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
@@ -53,7 +56,7 @@ class OpenAIProvider:
         return Completion(
             body=content if is_whole else None,
             payload=None if is_whole else payload,
-            usage=parse_usage(payload.get("usage")),
+            usage=parse_usage(payload.get("usage"), payload.get("service_tier")),
             finish_reason=payload["choices"][0]["finish_reason"],
             upstream_request_id=headers.get("x-request-id"),
         )
@@ -91,7 +94,7 @@ class OpenAIProvider:
         return Completion(
             body=content,
             payload=None,
-            usage=parse_usage(payload.get("usage")),
+            usage=parse_usage(payload.get("usage"), payload.get("service_tier")),
             finish_reason=None,
             upstream_request_id=headers.get("x-request-id"),
         )
@@ -111,6 +114,8 @@ class OpenAIProvider:
 
     def build_body(self, *, target: Target, request: dict[str, Any]) -> dict[str, Any]:
         """Return the request as the upstream shall see it: everything passed on, the model under its own name."""
+        if ORIGIN in request:
+            request = make_plain(request, target.upstream_model, keeps_cache_marks=self.keeps_cache_marks)
         return {**request, "model": target.upstream_model}
 
     def build_headers(self, *, target: Target, request_id: str) -> dict[str, str]:

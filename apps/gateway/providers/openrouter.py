@@ -17,6 +17,7 @@ class OpenRouterProvider(OpenAIProvider):
 
     kind: ClassVar[str] = "openrouter"
     capabilities: ClassVar[frozenset[str]] = frozenset({CAPABILITY_CHAT, CAPABILITY_EMBEDDINGS, CAPABILITY_MODELS})
+    keeps_cache_marks: ClassVar[bool] = True
 
     def build_body(self, *, target: Target, request: dict[str, Any]) -> dict[str, Any]:
         """Return the request with OpenRouter's usage accounting switched on, which adds cached tokens and cost."""

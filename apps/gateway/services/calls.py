@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from typing import Any, cast
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from apps.gateway.providers.base import (
     CAPABILITY_EMBEDDINGS,
     Chunk,
     Completion,
+    NativeOnly,
     NativeProvider,
     UpstreamBroken,
     UpstreamError,
@@ -46,6 +47,7 @@ class RunningCall:
         "__weakref__",
         "_abort_error",
         "_ended",
+        "_failure",
         "_first_batch",
         "_has_aborted",
         "_has_let_go",
@@ -64,6 +66,8 @@ class RunningCall:
         "model",
         "native",
         "native_dialect",
+        "native_headers",
+        "native_only",
         "on_tick",
         "provider",
         "public_id",
@@ -87,6 +91,8 @@ class RunningCall:
         admission: Admission | None,
         native: dict[str, Any] | None = None,
         native_dialect: str = "",
+        native_headers: Mapping[str, str] | None = None,
+        native_only: str = "",
     ) -> None:
         self.runtime = runtime
         self.caller = caller
@@ -100,6 +106,10 @@ class RunningCall:
         self.native = native
         """The body as the client sent it, for a provider that speaks `native_dialect` itself; None to always translate."""
         self.native_dialect = native_dialect
+        self.native_headers = native_headers or {}
+        """What goes with the native body: the client's own headers of that dialect."""
+        self.native_only = native_only
+        """Why no other provider can have this call; "" when any can."""
         self.model = entry.info.name
         self.provider = ""
         self.upstream_model = ""
@@ -125,6 +135,7 @@ class RunningCall:
         self._has_let_go = False
         self._abort_error: AppError | None = None
         self._ended: asyncio.Event | None = None
+        self._failure: UpstreamError | None = None
 
     @property
     def status(self) -> CallStatus | None:
@@ -282,9 +293,11 @@ class RunningCall:
 
     async def _try(self, route: Route) -> None:
         target = route.target
+        provider = get_provider(target.kind)
+        if self.native_only and not self._speaks_natively(provider):
+            raise NativeOnly(self.native_only) if self._failure is None else NativeOnly.after(self._failure)
         self.meter.forward(route)
         self.provider, self.upstream_model = target.provider, target.upstream_model
-        provider = get_provider(target.kind)
         arguments: dict[str, Any] = {
             "session": self.runtime.session_for(route),
             "target": target,
@@ -310,6 +323,9 @@ class RunningCall:
             raise
         except StopAsyncIteration:
             raise UpstreamBroken(f"Provider {target.provider!r} ended its answer before it began.") from None
+        except UpstreamError as error:
+            self._failure = error
+            raise
         finally:
             self._reader = None
             self.upstream_seconds += time.perf_counter() - begun
@@ -324,6 +340,7 @@ class RunningCall:
     async def _try_natively(self, provider: NativeProvider, arguments: dict[str, Any]) -> None:
         del arguments["request"]
         arguments["body"] = self.native
+        arguments["headers"] = self.native_headers
         if self.is_stream:
             self._stream = cast("AsyncGenerator[list[Chunk], None]", provider.stream_native(**arguments))
             self._first_batch = await anext(self._stream)

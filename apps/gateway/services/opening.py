@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
 from apps.core.actor import Actor
 from apps.core.errors import PermissionRefused
 from apps.core.ids import uuid7
+from apps.gateway.choices import Capability
+from apps.gateway.dialects.anthropic.request import fit_request
 from apps.gateway.errors import ModelUnknown, ModelUnsuited, ParameterMissing
+from apps.gateway.providers.anthropic_origin import ORIGIN
 from apps.gateway.providers.base import CAPABILITY_CHAT, CAPABILITY_EMBEDDINGS
 from apps.gateway.runtime import Runtime, get_runtime
 from apps.gateway.selectors import Caller, ModelEntry
@@ -62,11 +66,13 @@ async def prepare_call(
     tags: tuple[str, ...] = (),
     native: dict[str, Any] | None = None,
     native_dialect: str = "",
+    native_headers: Mapping[str, str] | None = None,
+    native_only: str = "",
 ) -> RunningCall:
     """Authorise a call and count it against the limits; nothing is forwarded before `start` or `result`.
 
-    `tags` were given beside the request; `native` is the body as the client sent it, see RunningCall. The call has to be
-    read to its end, cancelled, or released.
+    `tags` were given beside the request; `native` and what follows are about the body as the client sent it, see
+    RunningCall. The call has to be read to its end, cancelled, or released.
     """
     snapshot = runtime.catalogue.snapshot or await runtime.catalogue.ready()
     name = request.get("model")
@@ -77,6 +83,12 @@ async def prepare_call(
         raise ModelUnsuited(f"Model {name!r} cannot be used for {kind}.", param="model")
     if caller.actor.organization_id is None:
         raise PermissionRefused("Calls are made on account of an organization, and the caller belongs to none.")
+    if ORIGIN in request:
+        fit_request(
+            request,
+            max_output_tokens=entry.info.max_output_tokens,
+            can_reason=Capability.REASONING in entry.info.capabilities,
+        )
     facts = gather_facts(request, model=name, tags=tags)
     admission = None
     if caller.is_limited:
@@ -95,6 +107,8 @@ async def prepare_call(
         admission=admission,
         native=native,
         native_dialect=native_dialect,
+        native_headers=native_headers,
+        native_only=native_only,
     )
 
 
