@@ -8,6 +8,7 @@ with it: elsewhere, and whenever a thread has appeared, programs are started fro
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -16,12 +17,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from django.core.management import CommandError, call_command
 from setproctitle import setproctitle
 
 from apps.core.embedded.processes import IS_LINUX, die_with_parent
+from apps.core.supervisor.errors import StartError
 
 HANDLED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 POLL_SECONDS = 0.01
@@ -64,6 +66,54 @@ class ForkedProcess:
 def can_fork() -> bool:
     """Say whether a copy of this process would be sound: Linux, and no thread but this one."""
     return IS_LINUX and len(list(Path("/proc/self/task").iterdir())) == 1
+
+
+def run_in_copy(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what `work` returns, a JSON object. Where that is sound it is done in a copy of this process.
+
+    What the work takes of memory then goes with the copy, instead of staying with every program that is copied later.
+
+    Raises:
+        StartError: `work` raised one, or the copy ended without an answer; its traceback is on stderr.
+    """
+    if not can_fork():
+        return work()
+    arm = die_with_parent(signal.SIGKILL)
+    reading, writing = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        # Not covered: the copy's tracer starts anew and does not see the frames it was copied with.
+        os.close(reading)
+        _answer(work, writing, arm)  # pragma: no cover
+    os.close(writing)
+    with os.fdopen(reading, "rb") as answer:
+        told = answer.read()
+    os.waitpid(pid, 0)
+    if not told:
+        raise StartError("Getting ready failed; what is above says why.")
+    found: dict[str, Any] = json.loads(told)
+    if "refusal" in found:
+        raise StartError(found["refusal"])
+    return found
+
+
+def _answer(work: Callable[[], dict[str, Any]], writing: int, arm: Callable[[], None] | None) -> NoReturn:
+    """Do the work in the copy and tell what came of it; it never returns into the supervisor's frames."""
+    try:
+        if arm is not None:
+            arm()
+        try:
+            told = work()
+        except StartError as error:
+            told = {"refusal": str(error)}
+        with os.fdopen(writing, "wb") as answer:
+            answer.write(json.dumps(told).encode())
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(0)
 
 
 def fork_command(arguments: Sequence[str], *, title: str, output_fd: int, let_go: Callable[[], None]) -> ForkedProcess:

@@ -7,7 +7,8 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import redis
 from django.core.management import call_command
@@ -19,6 +20,7 @@ from psycopg_pool import PoolTimeout
 from apps.core.locks import advisory_key
 from apps.core.redis import get_redis
 from apps.core.supervisor.errors import StartError
+from apps.core.supervisor.forking import run_in_copy
 
 WAIT_SECONDS = 60.0
 PAUSE_SECONDS = 0.1
@@ -33,6 +35,21 @@ class Access:
     admin_password: str | None = None
     api_key: str | None = None
     api_key_prefix: str = ""
+
+
+def get_ready(*, may_migrate: bool, say: Callable[[str], None]) -> Access:
+    """Wait for the services, bring database and catalogue up to date, and return how to get in.
+
+    Raises:
+        StartError: a service does not answer, or migrations are missing and may not be applied.
+    """
+
+    def work() -> dict[str, Any]:
+        wait_for_database()
+        wait_for_redis()
+        return asdict(bring_up_to_date(may_migrate=may_migrate, say=say))
+
+    return Access(**run_in_copy(work))
 
 
 def wait_for(name: str, is_there: Callable[[], None], errors: tuple[type[Exception], ...]) -> None:

@@ -7,7 +7,8 @@ import pytest
 from django.core.management import CommandError
 
 from apps.core.supervisor import forking
-from apps.core.supervisor.forking import ForkedProcess, can_fork, fork_command, run_command
+from apps.core.supervisor.errors import StartError
+from apps.core.supervisor.forking import ForkedProcess, can_fork, fork_command, run_command, run_in_copy
 
 
 def say(*words, to=1):
@@ -156,3 +157,37 @@ def test_every_way_to_end_has_a_code(monkeypatch, outcome, code):
 def test_an_unknown_child_cannot_be_waited_for():
     with pytest.raises(ChildProcessError):
         ForkedProcess(os.getpid()).poll()
+
+
+class TestWorkInACopy:
+    @pytest.fixture(autouse=True)
+    def sound(self, monkeypatch):
+        monkeypatch.setattr(forking, "can_fork", lambda: True)
+
+    def test_its_answer_comes_back_and_its_traces_do_not(self):
+        seen = []
+        assert run_in_copy(lambda: seen.append(1) or {"pid": os.getpid()})["pid"] != os.getpid()
+        assert seen == []
+
+    def test_its_refusal_is_raised_here(self):
+        def refuse():
+            raise StartError("no room")
+
+        with pytest.raises(StartError, match="no room"):
+            run_in_copy(refuse)
+
+    def test_a_copy_that_dies_is_not_mistaken_for_one_that_answered(self):
+        with pytest.raises(StartError, match="what is above says why"):
+            run_in_copy(lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+    def test_what_it_did_not_expect_is_told_on_stderr(self, capfd):
+        def fail():
+            raise KeyError("bug")
+
+        with pytest.raises(StartError):
+            run_in_copy(fail)
+        assert "KeyError: 'bug'" in capfd.readouterr().err
+
+    def test_where_a_copy_is_not_sound_the_work_is_done_here(self, monkeypatch):
+        monkeypatch.setattr(forking, "can_fork", lambda: False)
+        assert run_in_copy(lambda: {"pid": os.getpid()}) == {"pid": os.getpid()}

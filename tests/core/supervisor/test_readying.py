@@ -16,6 +16,7 @@ from apps.core.supervisor.readying import (
     Access,
     bring_up_to_date,
     find_missing_migrations,
+    get_ready,
     wait_for,
     wait_for_database,
     wait_for_redis,
@@ -96,6 +97,18 @@ def test_services_that_are_down_are_named(monkeypatch, wait, target, error):
     monkeypatch.setattr(readying, "WAIT_SECONDS", 0)
     with pytest.raises(StartError, match=r"of (DATABASE|REDIS)_URL did not answer .*: down"):
         wait()
+
+
+def test_it_waits_for_both_services_before_it_brings_anything_up_to_date(monkeypatch):
+    order = []
+    monkeypatch.setattr(readying, "run_in_copy", lambda work: work())
+    monkeypatch.setattr(readying, "wait_for_database", lambda: order.append("database"))
+    monkeypatch.setattr(readying, "wait_for_redis", lambda: order.append("redis"))
+    monkeypatch.setattr(
+        readying, "bring_up_to_date", lambda **options: order.append(options["may_migrate"]) or Access("a@b.c")
+    )
+    assert get_ready(may_migrate=False, say=pytest.fail) == Access("a@b.c")
+    assert order == ["database", "redis", False]
 
 
 @pytest.mark.django_db
@@ -203,26 +216,24 @@ class TestUp:
         monkeypatch.setattr(up, "Supervisor", Supervisor)
         monkeypatch.setattr(up, "build_programs", lambda premises, let_go: let_go)
         monkeypatch.setattr(up, "get_ready_to_fork", shown.append)
-        monkeypatch.setattr(up, "wait_for_database", lambda: shown.append("database"))
-        monkeypatch.setattr(up, "wait_for_redis", lambda: shown.append("redis"))
-        monkeypatch.setattr(up, "bring_up_to_date", lambda **options: shown.append(options["may_migrate"]) or Access())
+        monkeypatch.setattr(up, "get_ready", lambda **options: shown.append(options["may_migrate"]) or Access())
         return shown
 
     def test_it_goes_from_services_to_banner_in_order(self, shown):
         call_command("up")
-        assert shown[:-1] == ["services", "database", "redis", True, ("web",), *LET_GO, True]
+        assert shown[:-1] == ["services", True, ("web",), *LET_GO, True]
         assert "Portico is running (started in" in shown[-1]
 
     def test_a_wish_to_stop_that_came_meanwhile_is_heeded(self, shown, monkeypatch):
         monkeypatch.setattr(Stage, "is_asked_to_stop", True)
         call_command("up")
-        assert shown == ["services", "database", "redis", True]
+        assert shown == ["services", True]
 
     def test_a_new_password_is_told_when_the_programs_cannot_even_be_loaded(self, shown, monkeypatch):
         def fail(programs):
             raise ImportError("no such module")
 
-        monkeypatch.setattr(up, "bring_up_to_date", lambda **options: Access("a@b.c", "word", "pk_live_x", "pk_live_"))
+        monkeypatch.setattr(up, "get_ready", lambda **options: Access("a@b.c", "word", "pk_live_x", "pk_live_"))
         monkeypatch.setattr(up, "get_ready_to_fork", fail)
         with pytest.raises(ImportError):
             call_command("up")
@@ -232,5 +243,5 @@ class TestUp:
     def test_without_web_it_neither_asks_for_health_nor_names_places(self, shown, monkeypatch):
         monkeypatch.setattr(Stage.premises, "listener", None)
         call_command("up", no_migrate=True)
-        assert shown[3:-1] == [False, ("web",), *LET_GO, False]
+        assert shown[1:-1] == [False, ("web",), *LET_GO, False]
         assert "running without web" in shown[-1]

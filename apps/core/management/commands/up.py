@@ -14,7 +14,7 @@ from apps.core.supervisor.launch import Stage
 from apps.core.supervisor.options import add_arguments
 from apps.core.supervisor.premises import Premises
 from apps.core.supervisor.programs import build_programs, get_ready_to_fork
-from apps.core.supervisor.readying import bring_up_to_date, wait_for_database, wait_for_redis
+from apps.core.supervisor.readying import get_ready
 from apps.core.supervisor.supervisor import Supervisor
 
 PRODUCTION_SETTINGS = "project.settings.production"
@@ -38,9 +38,7 @@ class Command(BaseCommand):
         Path(settings.STATIC_ROOT).mkdir(exist_ok=True)
         self.check(include_deployment_checks=settings.SETTINGS_MODULE == PRODUCTION_SETTINGS)
         premises.wait_for_services()
-        wait_for_database()
-        wait_for_redis()
-        access = bring_up_to_date(may_migrate=not options["no_migrate"], say=premises.output.say)
+        access = get_ready(may_migrate=not options["no_migrate"], say=premises.output.say)
         announcement = Announcement(
             output=premises.output,
             access=access,
