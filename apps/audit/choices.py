@@ -29,9 +29,15 @@ MASK = "***"
 EXEMPT: dict[str, str] = {
     "audit_change": "it is the log of changes",
     "auth_permission": "written by migrations only, from the code",
+    "billing_adjustment": "append-only: every row is its own record",
+    "billing_budget_alert": "one row per alert, which is an event as well",
+    "billing_budget_holder": "heartbeats of processes, renewed every few seconds",
+    "billing_budget_lease": "quota of processes, moved by every call",
+    "billing_budget_period": "its amounts move with every call and are proved by budget_check",
     "billing_ledger_account": "its balance moves with every call and is proved by the postings; a trigger keeps the rest",
     "billing_ledger_transaction": "append-only: every row is its own record",
     "billing_posting": "append-only: every row is its own record",
+    "billing_reconciliationline": "written once with its reconciliation, which is followed",
     "billing_usage_hour": "sums of usage records, proved by ledger_check",
     "billing_usage_record": "append-only: every row is its own record",
     "conversations_answeringprocess": "leases of processes, renewed every few seconds",
@@ -42,8 +48,15 @@ EXEMPT: dict[str, str] = {
     "django_session": "opaque, rewritten by requests; sign-ins and sign-outs are rows of users_usersession",
     "events_aggregate": "version counters, moved by every event",
     "events_delivery": "a queue: rows live until their subscriber has taken them",
+    "gateway_health_check": "append-only: every probe is its own record",
+    "gateway_health_state": "written by probes every minute; what changes is an event",
     "events_event": "append-only, and read by the trail itself",
     "events_idempotentrequest": "answers kept for 24 hours; what the requests changed is followed",
+    "gateway_cacheday": "statistics of the cache, added up every few seconds",
+    "gateway_cachedanswer": "a cache: rows come and go with calls, and are gone after their time",
+    "gateway_respondingprocess": "leases of processes, renewed every few seconds",
+    "gateway_response": "one row a call, told by its usage record; deletion and reading by staff are events",
+    "gateway_response_event": "pieces of responses that are being written; they go with them",
     "integrations_webhookattempt": "a log of attempts, one row each",
     "integrations_webhookdelivery": "a queue with a state per row; its attempts are logged",
 }
@@ -51,6 +64,7 @@ EXEMPT: dict[str, str] = {
 # Columns that tick without anybody doing anything: a change of these alone is not an entry.
 TICKING_EVERYWHERE = frozenset({"updated_at"})
 TICKING: dict[str, frozenset[str]] = {
+    "billing_repricing": frozenset({"adjusted", "amount_micros", "records"}),
     "conversations_conversation": frozenset({"last_message_at", "last_number", "message_count", "version"}),
     "conversations_run": frozenset({"last_seq"}),
     "django_celery_beat_periodictask": frozenset({"date_changed", "last_run_at", "total_run_count"}),

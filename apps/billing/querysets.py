@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q, Sum
 from django.db.models.functions import Coalesce
 
+from apps.billing.choices import ServiceTier
 from apps.core.actor import Actor, ActorKind
 
 ADMINISTRATORS = frozenset({"owner", "admin"})
@@ -18,16 +19,16 @@ TIMES = ("latency_ms_sum", "first_token_ms_sum", "first_token_count")
 
 class PriceQuerySet(models.QuerySet[Any]):
     def valid_at(self, at: datetime) -> Self:
-        """Keep one price per provider and model: the newest that is valid at the moment."""
+        """Keep one price per provider, model and service tier: the newest that is valid at the moment."""
         return (
             self.filter(Q(valid_until__isnull=True) | Q(valid_until__gt=at), valid_from__lte=at)
-            .order_by("provider", "model", "-valid_from")
-            .distinct("provider", "model")
+            .order_by("provider", "model", "service_tier", "-valid_from")
+            .distinct("provider", "model", "service_tier")
         )
 
-    def of_model(self, provider: str, model: str) -> Self:
-        """Keep the history of one model's price, newest first."""
-        return self.filter(provider=provider, model=model).order_by("-valid_from")
+    def of_model(self, provider: str, model: str, service_tier: str = ServiceTier.STANDARD) -> Self:
+        """Keep the history of one model's price in one service tier, newest first."""
+        return self.filter(provider=provider, model=model, service_tier=service_tier).order_by("-valid_from")
 
 
 class UsageQuerySet(models.QuerySet[Any]):
@@ -74,3 +75,28 @@ class UsageHourQuerySet(UsageQuerySet):
 
 def _sums() -> dict[str, Coalesce]:
     return {f"total_{name}": Coalesce(Sum(name), 0) for name in SUMS + TIMES}
+
+
+class BudgetQuerySet(models.QuerySet[Any]):
+    def of_organization_of(self, actor: Actor) -> Self:
+        """Keep the budgets of the actor's organization; all for the system."""
+        if actor.kind == ActorKind.SYSTEM:
+            return self.all()
+        return self.filter(organization_id=actor.organization_id) if actor.organization_id else self.none()
+
+    def binding(self, subjects: dict[str, list[str]]) -> Self:
+        """Keep those for any of these subjects by scope; a scope that is named keeps those for each one, too."""
+        found = Q()
+        for scope, ids in subjects.items():
+            found |= Q(scope=scope, subject__in=["", *ids])
+        return self.filter(found)
+
+    def enforced(self) -> Self:
+        """Keep the active ones with a hard limit."""
+        return self.filter(is_active=True, hard_micros__isnull=False)
+
+
+class BudgetPeriodQuerySet(models.QuerySet[Any]):
+    def current(self, now: datetime) -> Self:
+        """Keep the periods that a moment lies in."""
+        return self.filter(Q(ends_at__isnull=True) | Q(ends_at__gt=now), starts_at__lte=now)

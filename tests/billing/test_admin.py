@@ -175,7 +175,7 @@ def test_amounts_are_exact_and_short(micros: int, currency: str, shown: str) -> 
 def test_a_price_is_changed_and_announced(staff: Client) -> None:
     price = PriceFactory(input_micros=1)
     form = {
-        "provider": price.provider, "model": price.model, "valid_from_0": "2026-01-01", "valid_from_1": "00:00:00",
+        "provider": price.provider, "model": price.model, "service_tier": "standard", "valid_from_0": "2026-01-01", "valid_from_1": "00:00:00",
         "valid_until_0": "2026-06-01", "valid_until_1": "00:00:00", "input_micros": "2", "output_micros": "3",
         "cached_micros": "1", "cache_write_micros": "1", "reasoning_micros": "",
     }  # fmt: skip
@@ -188,7 +188,7 @@ def test_a_price_is_changed_and_announced(staff: Client) -> None:
 
 def test_a_price_that_ends_before_it_begins_is_refused_with_a_sentence(staff: Client) -> None:
     form = {
-        "provider": "p", "model": "m", "valid_from_0": "2026-06-01", "valid_from_1": "00:00:00",
+        "provider": "p", "model": "m", "service_tier": "standard", "valid_from_0": "2026-06-01", "valid_from_1": "00:00:00",
         "valid_until_0": "2026-01-01", "valid_until_1": "00:00:00", "input_micros": "2", "output_micros": "3",
         "cached_micros": "1", "cache_write_micros": "1",
     }  # fmt: skip

@@ -114,12 +114,14 @@ def test_the_period_is_given_as_dates_or_times(capsys: pytest.CaptureFixture) ->
 
 
 def test_an_empty_ledger_and_a_used_one_are_clean() -> None:
-    assert run("ledger_check") == "the books balance: 0 records, 0 transactions, 0 postings, 0 accounts\n"
+    assert (
+        run("ledger_check") == "the books balance: 0 records, 0 adjustments, 0 transactions, 0 postings, 0 accounts\n"
+    )
     record_usage(
         [make_entry(), make_entry(cost_micros=0), make_entry(user_id=None, first_token_ms=None, status="error")]
     )
     assert json.loads(run("ledger_check", json=True)) == {
-        "ok": True, "records": 3, "transactions": 3, "postings": 6, "accounts": 2, "findings": [],
+        "ok": True, "records": 3, "adjustments": 0, "transactions": 3, "postings": 6, "accounts": 2, "findings": [],
     }  # fmt: skip
 
 
@@ -249,7 +251,7 @@ def test_defects_are_listed_and_fail_the_command(capsys: pytest.CaptureFixture, 
     text, document = capsys.readouterr().out.split("\n{", 1)
     assert text == (
         f"account.balance {account.public_id}: balance 5, its postings sum to 27\n"
-        "1 defects: 1 records, 1 transactions, 2 postings, 2 accounts"
+        "1 defects: 1 records, 0 adjustments, 1 transactions, 2 postings, 2 accounts"
     )
     found = json.loads("{" + document)
     assert (found["ok"], found["findings"]) == (

@@ -8,7 +8,8 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from apps.billing.models import Price, PriceCard
-from apps.billing.selectors import price_cards
+from apps.billing.selectors import price_cards, price_list
+from apps.billing.selectors.prices import price_history
 from apps.billing.services.prices import set_price
 from apps.core.actor import system_actor
 from apps.core.ids import uuid7
@@ -59,12 +60,20 @@ def test_a_change_is_announced() -> None:
     assert event.payload == {
         "provider": "openai",
         "model": "gpt-4o-mini",
+        "service_tier": "standard",
         "valid_from": "2026-06-01T00:00:00+00:00",
         "input_micros": 300_000,
         "output_micros": 900_000,
         "cached_micros": 75_000,
         "cache_write_micros": 150_000,
         "reasoning_micros": 1,
+        "cache_write_1h_micros": None,
+        "long_after_tokens": None,
+        "long_input_micros": None,
+        "long_output_micros": None,
+        "long_cached_micros": None,
+        "long_cache_write_micros": None,
+        "long_cache_write_1h_micros": None,
     }
 
 
@@ -87,5 +96,32 @@ def test_a_price_cannot_end_before_it_begins_nor_begin_twice() -> None:
     price = PriceFactory(valid_from=JUNE)
     with pytest.raises(IntegrityError, match="billing_price_ends_after_it_begins"), transaction.atomic():
         PriceFactory(valid_from=JUNE, valid_until=JUNE)
-    with pytest.raises(IntegrityError, match="billing_price_once_per_moment"), transaction.atomic():
+    with pytest.raises(IntegrityError, match="billing_price_once_per_tier"), transaction.atomic():
         PriceFactory(id=uuid7(), provider=price.provider, model=price.model, valid_from=JUNE)
+
+
+def test_tiers_have_prices_of_their_own_beside_the_standard_one() -> None:
+    set_ours(CARD, JANUARY)
+    assert set_price(
+        provider=KEY[0], model=KEY[1], card=DEARER, valid_from=JANUARY, actor=system_actor(), service_tier="priority"
+    )
+    found = price_list(JUNE)
+    assert (found.standard, found.tiers) == ({KEY: CARD}, {KEY: {"priority": DEARER}})
+    assert str(Price.objects.get(service_tier="priority")) == "openai/gpt-4o-mini, Priority from 2026-01-01"
+
+
+def test_the_history_knows_each_moment_and_falls_back_to_the_standard_tier() -> None:
+    PriceFactory(provider=KEY[0], model=KEY[1], valid_from=JANUARY)
+    PriceFactory(provider=KEY[0], model=KEY[1], valid_from=JUNE, valid_until=JUNE + timedelta(days=1), input_micros=7)
+    PriceFactory(provider=KEY[0], model=KEY[1], valid_from=JUNE, service_tier="flex", input_micros=3)
+    history = price_history(provider=KEY[0], model=KEY[1])
+
+    def cost(tier: str, at: datetime) -> int | None:
+        held = history.find(*KEY, tier, at)
+        return held and held.card.input_micros
+
+    assert cost("standard", JANUARY - timedelta(seconds=1)) is None
+    assert (cost("standard", JANUARY), cost("standard", JUNE)) == (150_000, 7)
+    assert cost("standard", JUNE + timedelta(days=1)) == 150_000
+    assert (cost("flex", JANUARY), cost("flex", JUNE), cost("batch", JUNE)) == (150_000, 3, 7)
+    assert price_history(provider="nobody").find(*KEY, "standard", JUNE) is None

@@ -29,7 +29,10 @@ def balances() -> dict[tuple[str, UUID | None, str], int]:
 
 
 def test_a_call_becomes_a_record_with_everything_the_journal_said() -> None:
-    entry = make_entry(end_user="u-1", error_code="upstream_timeout", status="error", http_status=504)
+    entry = make_entry(
+        end_user="u-1", error_code="upstream_timeout", status="error", http_status=504, team_id=uuid7(), tags=["a", "b:c"],
+        service_tier="flex", cache_write_1h_tokens=3,
+    )  # fmt: skip
     assert record_usage([entry]) == 1
     record = UsageRecord.objects.get()
     assert record.id == entry.request_id

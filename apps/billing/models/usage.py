@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models import Value
 from django.db.models.functions import Now
 
-from apps.billing.choices import UsageStatus
+from apps.billing.choices import ServiceTier, UsageStatus
 from apps.billing.querysets import UsageHourQuerySet, UsageRecordQuerySet
 from apps.core.ids import encode_id, uuid7
 from apps.core.money import DEFAULT_CURRENCY
+
+HOUR_KEY = ("organization_id", "hour", "user_id", "api_key_id", "team_id", "provider", "model", "endpoint", "currency")
+"""What tells one hourly sum from another, in the order in which the sums are locked."""
 
 
 class UsageRecord(models.Model):
     """One call that was forwarded to a model: partitioned by month, refused UPDATE, DELETE and TRUNCATE by trigger.
 
-    `id` is the request's; `created_at` is when it was forwarded. Organization, user and key are plain ids: they may be
-    gone while what they used must stay.
+    `id` is the request's; `created_at` is when it was forwarded. Organization, team, user and key are plain ids: they may
+    be gone while what they used must stay. `cost_micros` is what the price of that moment said; where prices were put right
+    afterwards, adjustments say by how much.
     """
 
     ID_PREFIX: ClassVar[str] = "req"
@@ -49,6 +55,12 @@ class UsageRecord(models.Model):
     attempts = models.PositiveSmallIntegerField(default=1)
     upstream_request_id = models.CharField(max_length=200, blank=True)
     end_user = models.CharField(max_length=256, blank=True)
+    team_id = models.UUIDField(null=True)
+    tags = ArrayField(models.CharField(max_length=64), default=list, db_default=Value("{}"), blank=True)
+    service_tier = models.CharField(
+        max_length=16, choices=ServiceTier.choices, default=ServiceTier.STANDARD, db_default=ServiceTier.STANDARD
+    )
+    cache_write_1h_tokens = models.PositiveIntegerField(default=0, db_default=0)
 
     objects = UsageRecordQuerySet.as_manager()
 
@@ -69,7 +81,7 @@ class UsageRecord(models.Model):
 
 
 class UsageHour(models.Model):
-    """What one key of one user used of one model in one hour: the sums of its usage records.
+    """What one key of one user used of one model in one hour: the sums of its usage records and their adjustments.
 
     `errors` counts calls that failed or were interrupted. `first_token_ms_sum` covers `first_token_count` calls: those
     that got a first token.
@@ -80,8 +92,10 @@ class UsageHour(models.Model):
     organization_id = models.UUIDField()
     user_id = models.UUIDField(null=True)
     api_key_id = models.UUIDField(null=True)
+    team_id = models.UUIDField(null=True)
     model = models.CharField(max_length=200)
     provider = models.CharField(max_length=64)
+    endpoint = models.CharField(max_length=64, default="", db_default="", blank=True)
     currency = models.CharField(max_length=3)
     requests = models.BigIntegerField()
     errors = models.BigIntegerField()
@@ -99,9 +113,9 @@ class UsageHour(models.Model):
         db_table = "billing_usage_hour"
         constraints = [
             models.UniqueConstraint(
-                fields=["organization_id", "hour", "user_id", "api_key_id", "provider", "model", "currency"],
+                fields=HOUR_KEY,
                 nulls_distinct=False,
-                name="billing_usage_hour_once",
+                name="billing_usage_hour_once_each",
             )
         ]
         indexes = [models.Index(fields=["hour"], name="billing_usage_hour_hour")]

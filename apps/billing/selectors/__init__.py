@@ -1,6 +1,6 @@
 """Answers of the billing house: prices, usage, the state of the books."""
 
-from apps.billing.selectors.prices import price_cards
+from apps.billing.selectors.prices import PriceList, price_cards, price_list
 from apps.billing.selectors.usage import (
     UsagePoint,
     UsageSummary,
@@ -11,10 +11,12 @@ from apps.billing.selectors.usage import (
 )
 
 __all__ = [
+    "PriceList",
     "UsagePoint",
     "UsageSummary",
     "UsageTotals",
     "price_cards",
+    "price_list",
     "usage_of_model",
     "usage_series",
     "usage_summary",

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from django.db import transaction
 
+from apps.billing.choices import ServiceTier
 from apps.billing.events import PriceChanged
 from apps.billing.models import Price, PriceCard
 from apps.core.actor import Actor
@@ -15,18 +16,30 @@ from apps.events.services import publish
 
 
 @transaction.atomic
-def set_price(*, provider: str, model: str, card: PriceCard, valid_from: datetime, actor: Actor) -> bool:
-    """Let a model cost `card` from a moment on; tell whether that changed anything.
+def set_price(
+    *,
+    provider: str,
+    model: str,
+    card: PriceCard,
+    valid_from: datetime,
+    actor: Actor,
+    service_tier: str = ServiceTier.STANDARD,
+) -> bool:
+    """Let a model cost `card` from a moment on, in one service tier; tell whether that changed anything.
 
     Nothing is closed or deleted: a new row counts from its moment on, one of the same moment is corrected. Where the price
     of that moment is the same already, nothing is written.
     """
     lock(f"billing.price:{provider}:{model}")
-    held = Price.objects.of_model(provider, model).valid_at(valid_from).first()
+    held = Price.objects.of_model(provider, model, service_tier).valid_at(valid_from).first()
     if held is not None and held.card == card:
         return False
     price, _ = Price.objects.update_or_create(
-        provider=provider, model=model, valid_from=valid_from, defaults={**asdict(card), "valid_until": None}
+        provider=provider,
+        model=model,
+        service_tier=service_tier,
+        valid_from=valid_from,
+        defaults={**asdict(card), "valid_until": None},
     )
     announce_price(price=price, actor=actor)
     return True
@@ -39,6 +52,7 @@ def announce_price(*, price: Price, actor: Actor) -> None:
             aggregate_id=price.id,
             provider=price.provider,
             model=price.model,
+            service_tier=price.service_tier,
             valid_from=price.valid_from,
             **asdict(price.card),
         ),

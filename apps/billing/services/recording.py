@@ -15,8 +15,10 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from apps.billing.choices import UsageStatus
+from apps.billing.choices import ServiceTier, UsageStatus
 from apps.billing.models import UsageRecord
+from apps.billing.models.usage import HOUR_KEY
+from apps.billing.selectors.budget_matching import BUDGETS_LOCK, matches_sql
 
 MAX_INTEGER = 2**31 - 1
 MAX_SMALL_INTEGER = 2**15 - 1
@@ -30,7 +32,8 @@ class UsageEntry:
 
     `created_at` is when the call was forwarded; it comes from the journal, so that the same call always carries the same
     time. `model` is the name that was asked for, `upstream_model` the one that the provider was asked for. `status` is
-    `ok`, `error`, `cancelled` or `interrupted`.
+    `ok`, `error`, `cancelled` or `interrupted`. `service_tier` is the one that the provider's answer named. `lease_ids`
+    are the leases of budgets that the call was let in on.
     """
 
     request_id: UUID
@@ -59,18 +62,27 @@ class UsageEntry:
     attempts: int
     upstream_request_id: str
     end_user: str
+    team_id: UUID | None = None
+    tags: tuple[str, ...] = ()
+    service_tier: str = ServiceTier.STANDARD.value
+    cache_write_1h_tokens: int = 0
+    lease_ids: tuple[int, ...] = ()
 
 
-COLUMNS = tuple("id" if field.name == "request_id" else field.name for field in fields(UsageEntry))
+COLUMNS = tuple(
+    "id" if field.name == "request_id" else field.name for field in fields(UsageEntry) if field.name != "lease_ids"
+)
 COLUMN_LIST = ", ".join(COLUMNS)
+HOUR_COLUMNS = ", ".join(HOUR_KEY)
 _DEFINITION = ", ".join(f"{name} {UsageRecord._meta.get_field(name).db_type(connection)}" for name in COLUMNS)
+_DEFINITION += ", lease_ids bigint[]"
 # The table lives as long as the connection and is emptied at every commit: creating one per batch would bloat the
 # catalogue. Its name changes with its columns, so that a pooled connection of an older release does no harm.
 INCOMING = f"billing_incoming_{hashlib.sha256(_DEFINITION.encode()).hexdigest()[:8]}"
 
 CREATE_INCOMING = f"CREATE TEMPORARY TABLE IF NOT EXISTS {INCOMING} ({_DEFINITION}) ON COMMIT DELETE ROWS"
 EMPTY_INCOMING = f"DELETE FROM {INCOMING}"  # noqa: S608 - built of constants
-COPY_INCOMING = f"COPY {INCOMING} ({COLUMN_LIST}) FROM STDIN"
+COPY_INCOMING = f"COPY {INCOMING} ({COLUMN_LIST}, lease_ids) FROM STDIN"
 
 # Keeps in the incoming table only what is new: another writer of the same record is waited for.
 INSERT_RECORDS = f"""
@@ -82,7 +94,13 @@ INSERT_RECORDS = f"""
     )
     DELETE FROM {INCOMING} WHERE id NOT IN (SELECT id FROM fresh)
 """  # noqa: S608 - built of constants
-COUNT_FRESH = f"SELECT count(*) FROM {INCOMING}"  # noqa: S608
+# Shared by all who record, exclusive to who begins or ends a budget: a call counts for a new one once, and for none twice.
+HOLD_BUDGETS = f"SELECT pg_advisory_xact_lock_shared({BUDGETS_LOCK})"
+COUNT_FRESH = f"""
+    SELECT count(*), EXISTS (
+        SELECT FROM billing_budget WHERE organization_id IN (SELECT organization_id FROM {INCOMING})
+    ) FROM {INCOMING}
+"""  # noqa: S608
 
 OPEN_ACCOUNTS = f"""
     INSERT INTO billing_ledger_account
@@ -111,19 +129,19 @@ INSERT_POSTINGS = f"""
 """  # noqa: S608
 ADD_TO_HOURS = f"""
     INSERT INTO billing_usage_hour AS held (
-        hour, organization_id, user_id, api_key_id, model, provider, currency,
+        hour, organization_id, user_id, api_key_id, team_id, model, provider, endpoint, currency,
         requests, errors, prompt_tokens, completion_tokens, cached_tokens, cost_micros,
         latency_ms_sum, first_token_ms_sum, first_token_count
     )
     SELECT
-        date_trunc('hour', created_at, 'UTC') AS hour, organization_id, user_id, api_key_id, model, provider, currency,
-        count(*), count(*) FILTER (WHERE status IN ('{UsageStatus.ERROR}', '{UsageStatus.INTERRUPTED}')),
+        date_trunc('hour', created_at, 'UTC') AS hour, organization_id, user_id, api_key_id, team_id, model, provider, endpoint,
+        currency, count(*), count(*) FILTER (WHERE status IN ('{UsageStatus.ERROR}', '{UsageStatus.INTERRUPTED}')),
         sum(prompt_tokens), sum(completion_tokens), sum(cached_tokens), sum(cost_micros),
         sum(latency_ms), coalesce(sum(first_token_ms), 0), count(first_token_ms)
     FROM {INCOMING}
-    GROUP BY 1, 2, 3, 4, 5, 6, 7
-    ORDER BY organization_id, hour, user_id, api_key_id, provider, model, currency
-    ON CONFLICT (organization_id, hour, user_id, api_key_id, provider, model, currency) DO UPDATE SET
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
+    ORDER BY {HOUR_COLUMNS}
+    ON CONFLICT ({HOUR_COLUMNS}) DO UPDATE SET
         requests = held.requests + excluded.requests,
         errors = held.errors + excluded.errors,
         prompt_tokens = held.prompt_tokens + excluded.prompt_tokens,
@@ -153,6 +171,36 @@ MOVE_BALANCES = f"""
     SET balance_micros = account.balance_micros + held.micros, updated_at = now()
     FROM held WHERE account.id = held.id
 """  # noqa: S608
+# Locks every period that the batch concerns, in order; a lease is only touched by who holds its period's lock.
+ADD_TO_BUDGETS = f"""
+    INSERT INTO billing_budget_period AS held (budget_id, subject, starts_at, ends_at, spent_micros)
+    SELECT budget_id, subject, starts_at, ends_at, sum(cost_micros) FROM (
+        SELECT matched.* FROM ({matches_sql(INCOMING)}) AS matched
+        UNION ALL
+        SELECT period.budget_id, period.subject, period.starts_at, period.ends_at, 0
+        FROM billing_budget_period AS period JOIN billing_budget_lease AS lease ON lease.period_id = period.id
+        WHERE lease.id IN (SELECT unnest(lease_ids) FROM {INCOMING})
+    ) AS concerned
+    GROUP BY budget_id, subject, starts_at, ends_at
+    ORDER BY budget_id, subject, starts_at
+    ON CONFLICT (budget_id, subject, starts_at) DO UPDATE SET spent_micros = held.spent_micros + excluded.spent_micros
+"""  # noqa: S608
+# A call that cost more than it had reserved takes the rest of its lease; what is beyond is spent all the same.
+MOVE_LEASES = f"""
+    WITH charged AS (
+        SELECT lease_id, sum(cost_micros) AS micros FROM {INCOMING}, unnest(lease_ids) AS lease_id GROUP BY lease_id
+    ), before AS (
+        SELECT lease.id, lease.period_id, least(lease.amount_micros, charged.micros) AS micros
+        FROM billing_budget_lease AS lease JOIN charged ON charged.lease_id = lease.id
+    ), lowered AS (
+        UPDATE billing_budget_lease AS lease SET amount_micros = lease.amount_micros - before.micros
+        FROM before WHERE before.id = lease.id
+    )
+    UPDATE billing_budget_period AS period SET leased_micros = period.leased_micros - freed.micros
+    FROM (SELECT period_id, sum(micros) AS micros FROM before GROUP BY period_id) AS freed
+    WHERE freed.period_id = period.id
+"""  # noqa: S608
+FOR_BUDGETS = (ADD_TO_BUDGETS, MOVE_LEASES)
 AFTER_RECORDS = (OPEN_ACCOUNTS, INSERT_TRANSACTIONS, INSERT_POSTINGS, ADD_TO_HOURS, MOVE_BALANCES)
 
 
@@ -160,7 +208,7 @@ def record_usage(entries: Sequence[UsageEntry]) -> int:
     """Record each call once, whoever else records it at the same time; return how many were new.
 
     One transaction: the usage record, one ledger transaction with a debit of the organization and a credit of revenue
-    (also for a cost of 0), the hourly sums and the balances. Nothing is looked up: an organization, user or key that was
+    (also for a cost of 0), the hourly sums, the balances and what budgets have spent. Nothing is looked up: an organization, user or key that was
     deleted meanwhile still owes. Values that no column can hold are cut to what it can, so that one odd answer of a
     provider never holds up the others.
     """
@@ -174,10 +222,12 @@ def record_usage(entries: Sequence[UsageEntry]) -> int:
             for row in rows:
                 copy.write_row(row)
         cursor.execute(INSERT_RECORDS)
+        cursor.execute(HOLD_BUDGETS)
         cursor.execute(COUNT_FRESH)
-        fresh: int = cursor.fetchone()[0]
+        fresh: int
+        fresh, has_budgets = cursor.fetchone()
         if fresh:
-            for statement in AFTER_RECORDS:
+            for statement in AFTER_RECORDS + (FOR_BUDGETS if has_budgets else ()):
                 cursor.execute(statement)
     return fresh
 
@@ -215,6 +265,11 @@ def _make_row(entry: UsageEntry) -> tuple[Any, ...]:
         _fit(entry.attempts, MAX_SMALL_INTEGER),
         _fit_text(entry.upstream_request_id, 200),
         _fit_text(entry.end_user, 256),
+        entry.team_id,
+        [_fit_text(tag, 64) for tag in entry.tags],
+        _fit_text(entry.service_tier, 16),
+        _fit(entry.cache_write_1h_tokens),
+        list(entry.lease_ids),
     )
 
 

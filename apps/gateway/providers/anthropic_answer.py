@@ -9,6 +9,7 @@ import orjson
 
 from apps.gateway.providers.base import Usage
 from apps.gateway.providers.chunk_writer import make_completion_id
+from apps.gateway.providers.openai_usage import read_service_tier
 
 FINISH_REASONS = {
     "end_turn": "stop",
@@ -88,6 +89,10 @@ def parse_anthropic_usage(usage: object, before: Usage | None = None) -> Usage |
         cached_tokens=cached,
         reasoning_tokens=_count(usage.get("output_tokens_details"), "thinking_tokens", before.reasoning_tokens),
         cache_write_tokens=written,
+        cache_write_1h_tokens=_count(
+            usage.get("cache_creation"), "ephemeral_1h_input_tokens", before.cache_write_1h_tokens
+        ),
+        service_tier=read_service_tier(usage.get("service_tier")) or before.service_tier,
     )
     return parsed if parsed.prompt_tokens or parsed.completion_tokens else None
 

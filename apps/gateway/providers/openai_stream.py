@@ -129,7 +129,7 @@ class OpenAIStream:
             finish_reason = finish_reason or choice["finish_reason"]
         usage = chunk.get("usage")
         if usage:
-            self._usage = parse_usage(usage)
+            self._usage = parse_usage(usage, chunk.get("service_tier"))
             self._usage_data = self._build(choices=[], usage=usage)
             chunk["usage"] = None
             is_repaired = True
@@ -146,7 +146,7 @@ class OpenAIStream:
         )
 
     def _hold_usage(self, chunk: dict[str, Any], data: bytes) -> None:
-        self._usage = parse_usage(chunk["usage"])
+        self._usage = parse_usage(chunk["usage"], chunk.get("service_tier"))
         is_repaired = self._repair_head(chunk)
         if chunk.get("choices") is None:
             chunk["choices"] = []

@@ -5,8 +5,14 @@ from __future__ import annotations
 from apps.gateway.providers.base import Usage
 
 
-def parse_usage(usage: object) -> Usage | None:
-    """Return the counts, or None when there are none: an upstream that counts nothing writes zeros."""
+OWN_PRICE_TIERS = frozenset({"batch", "flex", "priority"})
+
+
+def parse_usage(usage: object, service_tier: object = None) -> Usage | None:
+    """Return the counts, or None when there are none: an upstream that counts nothing writes zeros.
+
+    `service_tier` is what the answer around them names.
+    """
     if not isinstance(usage, dict):
         return None
     prompt = usage.get("prompt_tokens_details")
@@ -18,8 +24,14 @@ def parse_usage(usage: object) -> Usage | None:
         cached_tokens=cached,
         reasoning_tokens=_count(completion, "reasoning_tokens"),
         cache_write_tokens=_count(prompt, "cache_write_tokens"),
+        service_tier=read_service_tier(service_tier),
     )
     return parsed if parsed.prompt_tokens or parsed.completion_tokens else None
+
+
+def read_service_tier(named: object) -> str:
+    """Return the tier that an answer names, where it has prices of its own; "" for the standard one in all its names."""
+    return named if isinstance(named, str) and named in OWN_PRICE_TIERS else ""
 
 
 def _count(counts: object, name: str) -> int:

@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 import structlog
 
-from apps.billing.services.pricing import cost_micros
+from apps.billing.services.pricing import card_values, cost_micros
 from apps.core.errors import AppError
 from apps.gateway.choices import CallStatus
 from apps.gateway.providers.base import Chunk, Completion, Usage
@@ -117,12 +117,13 @@ class Meter:
             self._count()
         usage = self.usage or Usage()
         self.cost_micros = cost_micros(
-            self._route.price,
+            self._route.price_in(usage.service_tier),
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
             cached_tokens=usage.cached_tokens,
             cache_write_tokens=usage.cache_write_tokens,
             reasoning_tokens=usage.reasoning_tokens,
+            cache_write_1h_tokens=usage.cache_write_1h_tokens,
         )
         seconds = time.perf_counter() - self._started
         self._measure(usage, seconds)
@@ -160,32 +161,28 @@ class Meter:
             metrics.first_token.observe(self.first_token_ms / 1000)
 
     def _forward_line(self, route: Route) -> bytes:
-        actor, price = self._caller.actor, route.price
-        return orjson.dumps(
-            {
-                "k": "f",
-                "a": self._request_id.hex,
-                "at": self._forwarded_at,
-                "org": actor.organization_id.hex if actor.organization_id else "",
-                "usr": actor.user_id.hex if actor.user_id else "",
-                "key": actor.api_key_id.hex if actor.api_key_id else "",
-                "m": self._model,
-                "p": route.target.provider,
-                "um": route.target.upstream_model,
-                "ep": self._endpoint,
-                "st": self._is_stream,
-                "pt": self.prompt_estimate,
-                "pr": (
-                    price.input_micros,
-                    price.output_micros,
-                    price.cached_micros,
-                    price.cache_write_micros,
-                    price.reasoning_micros,
-                ),
-                "eu": self._facts.end_user,
-            },
-            option=orjson.OPT_APPEND_NEWLINE,
-        )
+        actor, facts, team_id = self._caller.actor, self._facts, self._caller.terms.team_id
+        line: dict[str, Any] = {
+            "k": "f",
+            "a": self._request_id.hex,
+            "at": self._forwarded_at,
+            "org": actor.organization_id.hex if actor.organization_id else "",
+            "usr": actor.user_id.hex if actor.user_id else "",
+            "key": actor.api_key_id.hex if actor.api_key_id else "",
+            "m": self._model,
+            "p": route.target.provider,
+            "um": route.target.upstream_model,
+            "ep": self._endpoint,
+            "st": self._is_stream,
+            "pt": self.prompt_estimate,
+            "pr": card_values(route.price),
+            "eu": facts.end_user,
+        }
+        if team_id is not None:
+            line["tm"] = team_id.hex
+        if facts.tags:
+            line["tg"] = facts.tags
+        return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
     def _progress_line(self, now: float) -> bytes:
         return orjson.dumps(
@@ -204,24 +201,26 @@ class Meter:
         status = 200 if self.status is CallStatus.OK else STATUS_OF_CANCELLED
         if error is not None:
             status = error.status
-        return orjson.dumps(
-            {
-                "k": "d",
-                "a": self._request_id.hex,
-                "s": self.status.value,
-                "pt": usage.prompt_tokens,
-                "ct": usage.completion_tokens,
-                "ca": usage.cached_tokens,
-                "cw": usage.cache_write_tokens,
-                "rt": usage.reasoning_tokens,
-                "c": self.cost_micros,
-                "e": self.is_estimated,
-                "hs": status,
-                "ec": error.code if error is not None else "",
-                "ms": int(seconds * 1000),
-                "ft": self.first_token_ms,
-                "n": self.attempts,
-                "ui": clean_text((self.completion and self.completion.upstream_request_id) or "")[:MAX_UPSTREAM_ID],
-            },
-            option=orjson.OPT_APPEND_NEWLINE,
-        )
+        line: dict[str, Any] = {
+            "k": "d",
+            "a": self._request_id.hex,
+            "s": self.status.value,
+            "pt": usage.prompt_tokens,
+            "ct": usage.completion_tokens,
+            "ca": usage.cached_tokens,
+            "cw": usage.cache_write_tokens,
+            "rt": usage.reasoning_tokens,
+            "c": self.cost_micros,
+            "e": self.is_estimated,
+            "hs": status,
+            "ec": error.code if error is not None else "",
+            "ms": int(seconds * 1000),
+            "ft": self.first_token_ms,
+            "n": self.attempts,
+            "ui": clean_text((self.completion and self.completion.upstream_request_id) or "")[:MAX_UPSTREAM_ID],
+        }
+        if usage.service_tier:
+            line["sv"] = usage.service_tier
+        if usage.cache_write_1h_tokens:
+            line["c1"] = usage.cache_write_1h_tokens
+        return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -33,13 +34,7 @@ def count_stream(
         return Usage(
             prompt_tokens=count_request(request, model=model, estimate=prompt_estimate), completion_tokens=counted
         )
-    return Usage(
-        prompt_tokens=known.prompt_tokens,
-        completion_tokens=max(known.completion_tokens, counted),
-        cached_tokens=known.cached_tokens,
-        reasoning_tokens=known.reasoning_tokens,
-        cache_write_tokens=known.cache_write_tokens,
-    )
+    return replace(known, completion_tokens=max(known.completion_tokens, counted))
 
 
 def count_request(request: dict[str, Any], *, model: str, estimate: int) -> int:

@@ -9,20 +9,27 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from apps.billing.management.commands.usage_export import parse_moment
 from apps.billing.selectors.books import BooksReport, check_books
 
 
 class Command(BaseCommand):
     help = (
-        "Check that postings sum to zero, that every usage record has exactly one debit of its cost and no debit is "
-        "without a record, and that balances and hourly sums are right. Exit code 1 when not. Works while the services run."
+        "Check that postings sum to zero, that every usage record and adjustment has exactly one debit of its amount and no "
+        "debit is without one, and that balances and hourly sums are right. Exit code 1 when not. Works while the services "
+        "run."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--since",
+            type=parse_moment,
+            help="only what was forwarded since then, without the balances of the accounts",
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        report = check_books()
+        report = check_books(since=options["since"])
         if options["json"]:
             findings = [asdict(finding) for finding in report.findings]
             self.stdout.write(json.dumps({"ok": report.is_clean, **report.counted, "findings": findings}))
