@@ -33,6 +33,45 @@ class Capability(models.TextChoices):
     REASONING = "reasoning", "Reasoning"
 
 
+class Strategy(models.TextChoices):
+    """How a model's deployments of the same priority share its calls."""
+
+    WEIGHTED = "weighted", "By weight"
+    LATENCY = "latency", "Quickest first"
+    COST = "cost", "Cheapest first"
+
+
+class RuleAction(models.TextChoices):
+    """What a routing rule does with the calls that it is about."""
+
+    SEND = "send", "Send"
+    REFUSE = "refuse", "Refuse"
+
+
+class ProbeKind(models.TextChoices):
+    """What a health probe asks of a provider."""
+
+    MODELS = "models", "List of models"
+    COMPLETION = "completion", "One token of an answer"
+
+
+class HealthStatus(models.TextChoices):
+    """What the last probes say."""
+
+    UP = "up", "Up"
+    DOWN = "down", "Down"
+    UNKNOWN = "unknown", "Not probed yet"
+
+
+class Breaker(models.TextChoices):
+    """What calls say of a deployment."""
+
+    CLOSED = "closed", "In use"
+    RESTING = "resting", "Others are preferred"
+    OPEN = "open", "Cooling down"
+    HALF_OPEN = "half_open", "On trial"
+
+
 class CallStatus(models.TextChoices):
     """How a call ended."""
 
@@ -71,3 +110,53 @@ class EntityKind(models.TextChoices):
     PHONE = "phone", "Phone number"
     URL = "url", "Web address"
     OTHER = "other", "Other name"
+
+
+class CacheScope(models.TextChoices):
+    """Who gets whose cached answers, among those whom one policy applies to."""
+
+    ORGANIZATION = "organization", "Everyone under the policy"
+    USER = "user", "Each person their own"
+    API_KEY = "api_key", "Each key its own"
+
+
+class CacheState(models.TextChoices):
+    """What the cache did for a call: the values of `x-portico-cache`."""
+
+    HIT = "hit", "Answered from the cache"
+    SEMANTIC_HIT = "hit-semantic", "Answered with the answer to a question of the same meaning"
+    MISS = "miss", "Nothing was cached"
+    OFF = "off", "Not asked for, or not possible"
+
+
+class ResponseStatus(models.TextChoices):
+    """How far a response of /v1/responses is, in OpenAI's words."""
+
+    QUEUED = "queued", "Queued"
+    IN_PROGRESS = "in_progress", "Being written"
+    COMPLETED = "completed", "Complete"
+    INCOMPLETE = "incomplete", "Cut short"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+ACTIVE_RESPONSES = (ResponseStatus.QUEUED, ResponseStatus.IN_PROGRESS)
+
+
+class LimitScope(models.TextChoices):
+    """Whose calls a rate limit counts together."""
+
+    ORGANIZATION = "organization", "Organization"
+    TEAM = "team", "Team"
+    USER = "user", "User"
+    KEY = "key", "Key"
+    END_USER = "end_user", "End user"
+    TAG = "tag", "Tag"
+    MODEL = "model", "Model"
+
+
+class LimitAlgorithm(models.TextChoices):
+    """How a rate limit counts a minute."""
+
+    SLIDING_WINDOW = "sliding_window", "Sliding window"
+    TOKEN_BUCKET = "token_bucket", "Token bucket"  # noqa: S105 - an algorithm

@@ -1,5 +1,25 @@
 """Nouns of the gateway."""
 
+from apps.gateway.models.cache import DIMENSIONS, CachedAnswer, CacheDay, CachePolicy
 from apps.gateway.models.catalogue import MODEL_NAME, Deployment, Model, Provider
+from apps.gateway.models.responses import RespondingProcess, ResponseEvents, StoredResponse
+from apps.gateway.models.limits import Limit
+from apps.gateway.models.routing import Alias, HealthCheck, HealthState, RoutingRule
 
-__all__ = ["MODEL_NAME", "Deployment", "Model", "Provider"]
+__all__ = [
+    "DIMENSIONS",
+    "Limit", "MODEL_NAME",
+    "Alias",
+    "CacheDay",
+    "CachePolicy",
+    "CachedAnswer",
+    "Deployment",
+    "HealthCheck",
+    "HealthState",
+    "Model",
+    "Provider",
+    "RespondingProcess",
+    "ResponseEvents",
+    "RoutingRule",
+    "StoredResponse",
+]

@@ -12,10 +12,24 @@ from django.db.models import Q
 
 from apps.core.fields import EncryptedTextField
 from apps.core.models import Entity
-from apps.gateway.choices import Capability, ProviderKind, Tier
+from apps.gateway.choices import Capability, ProviderKind, Strategy, Tier
 from apps.gateway.querysets import DeploymentQuerySet, ProviderQuerySet
 
+MAX_FALLBACKS = 10
+FALLBACKS_HELP = "Models or aliases, separated by commas, in the order in which they are asked."
 MODEL_NAME = RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$", "Use letters, digits and . _ : / @ + - only.")
+
+
+def fallback_field(when: str) -> ArrayField[Any, Any]:
+    """Return a column with an ordered list of model names."""
+    return ArrayField(
+        models.CharField(max_length=160, validators=[MODEL_NAME]),
+        default=list,
+        db_default=[],
+        blank=True,
+        size=MAX_FALLBACKS,
+        help_text=f"{when} {FALLBACKS_HELP}",
+    )
 
 
 class Provider(Entity):
@@ -92,6 +106,16 @@ class Model(Entity):
     is_active = models.BooleanField(default=True)
     is_sandbox = models.BooleanField(default=False, help_text="Answers are made up; for trials and tests.")
     loaded_values = models.JSONField(default=dict, blank=True, editable=False)
+    strategy = models.CharField(
+        max_length=16,
+        choices=Strategy.choices,
+        default=Strategy.WEIGHTED,
+        db_default=Strategy.WEIGHTED.value,
+        help_text="Among deployments of the same priority.",
+    )
+    fallbacks = fallback_field("When no deployment answers.")
+    context_fallbacks = fallback_field("When the prompt is too long for this model.")
+    content_fallbacks = fallback_field("When the provider refuses the content by its policy.")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["name"], name="gateway_model_name_unique")]
@@ -123,6 +147,35 @@ class Deployment(Entity):
         help_text="Longest silence between two reads.",
     )
     is_active = models.BooleanField(default=True)
+    max_parallel = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(10_000)],
+        help_text="Calls at the same time, over all processes; empty for no limit.",
+    )
+    max_attempts = models.PositiveSmallIntegerField(
+        default=2,
+        db_default=2,
+        validators=[MinValueValidator(1), MaxValueValidator(5)],
+        help_text="How often one call may be sent here when no other deployment can take it.",
+    )
+    cool_down_failures = models.PositiveSmallIntegerField(
+        default=5,
+        db_default=5,
+        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+        help_text="Failures in a row after which no calls are sent here for a while.",
+    )
+    cool_down_seconds = models.FloatField(
+        default=10.0,
+        db_default=10.0,
+        validators=[MinValueValidator(0.1), MaxValueValidator(3600.0)],
+        help_text="The first such while; it doubles, up to 5 minutes, as long as trials fail.",
+    )
+    probe_completion = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Health probes also ask for an answer of one token, which the provider may charge for.",
+    )
 
     objects = DeploymentQuerySet.as_manager()
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
 
 import structlog
 from django.conf import settings
 
-from apps.billing.selectors import price_cards
+from apps.billing.selectors import price_list
 from apps.billing.services.pricing import PriceCard
 from apps.core.outbound.errors import OutboundRefused
 from apps.core.outbound.guard import inspect_url
-from apps.gateway.choices import ProviderKind
+from apps.gateway.choices import ProviderKind, Strategy
 from apps.gateway.models import Deployment, Model, Provider
 from apps.gateway.providers.base import Target
+from apps.gateway.selectors.routing import NO_FALLBACKS, NO_ROUTING, Fallbacks, RoutingTable, fallbacks_of, load_routing
 
 logger = structlog.get_logger(__name__)
 
+NO_TIERS: Mapping[str, PriceCard] = MappingProxyType({})
 FREE = PriceCard(input_micros=0, output_micros=0, cached_micros=0, cache_write_micros=0, reasoning_micros=None)
 """What a model without a price costs: nothing, as for models on one's own machines."""
 
@@ -55,6 +57,18 @@ class Route:
     weight: int
     is_operators: bool
     """The address comes from the operator's environment: private networks are no surprise there."""
+    max_parallel: int | None = None
+    """Calls at the same time over all processes; None for no limit."""
+    max_attempts: int = 2
+    """How often one call may be sent here."""
+    cool_down_failures: int = 5
+    cool_down_seconds: float = 10.0
+    tier_prices: Mapping[str, PriceCard] = field(default_factory=lambda: NO_TIERS)
+    """What it costs in service tiers that have prices of their own."""
+
+    def price_in(self, service_tier: str) -> PriceCard:
+        """Return what it costs in a service tier that an answer named: its own price, or the standard one."""
+        return self.tier_prices.get(service_tier, self.price)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +77,8 @@ class ModelEntry:
 
     info: ModelInfo
     routes: tuple[Route, ...]
+    strategy: str = Strategy.WEIGHTED.value
+    fallbacks: Fallbacks = NO_FALLBACKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +87,14 @@ class Snapshot:
 
     models: Mapping[str, ModelEntry]
     taken_at: datetime
+    routing: RoutingTable = NO_ROUTING
 
 
 def load_snapshot(*, now: datetime | None = None) -> Snapshot:
-    """Return the catalogue with the prices valid now. Three queries, whatever its size."""
+    """Return the catalogue with the prices valid now. Five queries, whatever its size (six with rules)."""
     now = now or datetime.now(UTC)
-    prices = price_cards(now)
+    listed = price_list(now)
+    prices = listed.standard
     routes: dict[str, list[Route]] = {}
     models: dict[str, Model] = {}
     rows = Deployment.objects.active().select_related("model", "provider").order_by("model__name", "priority", "id")
@@ -94,15 +112,23 @@ def load_snapshot(*, now: datetime | None = None) -> Snapshot:
                 priority=deployment.priority,
                 weight=deployment.weight,
                 is_operators=deployment.provider.from_environment,
+                max_parallel=deployment.max_parallel,
+                max_attempts=deployment.max_attempts,
+                cool_down_failures=deployment.cool_down_failures,
+                cool_down_seconds=deployment.cool_down_seconds,
+                tier_prices=listed.tiers.get((target.provider, target.upstream_model), NO_TIERS),
             )
         )
     entries = {
         name: ModelEntry(
-            info=describe_model(model, [r.target.provider for r in routes[name]], prices), routes=tuple(routes[name])
+            info=describe_model(model, [r.target.provider for r in routes[name]], prices),
+            routes=tuple(routes[name]),
+            strategy=model.strategy,
+            fallbacks=fallbacks_of(model),
         )
         for name, model in models.items()
     }
-    return Snapshot(models=MappingProxyType(entries), taken_at=now)
+    return Snapshot(models=MappingProxyType(entries), taken_at=now, routing=load_routing())
 
 
 def describe_model(model: Model, providers: list[str], prices: Mapping[tuple[str, str], PriceCard]) -> ModelInfo:
