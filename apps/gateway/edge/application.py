@@ -10,8 +10,10 @@ from typing import Any
 import orjson
 import structlog
 
-from apps.gateway.dialects.registry import DIALECTS, OPENAI_CHAT
+from apps.gateway.dialects.base import Dialect
+from apps.gateway.dialects.registry import ANTHROPIC_MESSAGES, DIALECTS, OPENAI_CHAT
 from apps.gateway.edge.cors import preflight_headers
+from apps.gateway.edge.counting import count_tokens
 from apps.gateway.edge.exchange import Exchange, Send
 from apps.gateway.edge.listing import get_model, list_models
 from apps.gateway.edge.reading import Receive
@@ -23,7 +25,8 @@ logger = structlog.get_logger(__name__)
 
 VERSION = "/v1"
 MODELS = "/models"
-BARE_PATHS = frozenset({VERSION, MODELS, *DIALECTS})
+COUNT_TOKENS = "/messages/count_tokens"
+BARE_PATHS = frozenset({VERSION, MODELS, COUNT_TOKENS, *DIALECTS})
 """Answered without `/v1` too."""
 SWITCH_SECONDS = 0.001
 """Longest time that another thread (one that ships usage, say) holds the interpreter while calls wait for it."""
@@ -42,7 +45,7 @@ class GatewayApplication:
             await self._live(receive, send)
             return
         path = _bare(scope["path"])
-        exchange = Exchange(get_runtime(), scope, receive, send, dialect=DIALECTS.get(path, OPENAI_CHAT))
+        exchange = Exchange(get_runtime(), scope, receive, send, dialect=_words_of(path))
         await exchange.answer(self._dispatch(exchange, path))
 
     def _dispatch(self, exchange: Exchange, path: str) -> Coroutine[Any, Any, None]:
@@ -51,6 +54,8 @@ class GatewayApplication:
             return _preflight(exchange)
         if path in DIALECTS:
             return exchange.serve() if method == "POST" else _refuse_method(method, "POST")
+        if path == COUNT_TOKENS:
+            return count_tokens(exchange) if method == "POST" else _refuse_method(method, "POST")
         if path == MODELS:
             return _list(exchange) if method == "GET" else _refuse_method(method, "GET")
         if path.startswith(f"{MODELS}/"):
@@ -69,6 +74,11 @@ class GatewayApplication:
         await runtime.close()
         await runtime.loop.run_in_executor(None, close_journal)
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _words_of(path: str) -> Dialect:
+    """Return the dialect in which a path's failures are told."""
+    return ANTHROPIC_MESSAGES if path == COUNT_TOKENS else DIALECTS.get(path, OPENAI_CHAT)
 
 
 def _bare(path: str) -> str:

@@ -7,7 +7,8 @@ from django.conf import settings
 Headers = list[tuple[bytes, bytes]]
 
 EXPOSED = (
-    b"x-request-id, x-portico-request-id, x-portico-model, x-portico-provider, x-portico-cost, x-portico-attempts, "
+    b"x-request-id, request-id, x-portico-request-id, x-portico-model, x-portico-provider, x-portico-cost, x-portico-attempts, "
+    b"x-portico-cache, x-portico-cache-age, "
     b"x-portico-overhead-ms, retry-after, retry-after-ms, x-should-retry, x-ratelimit-limit-requests, "
     b"x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, "
     b"x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"

@@ -32,6 +32,7 @@ from apps.gateway.runtime import Runtime
 from apps.gateway.runtime.metrics import OVERHEAD, REFUSALS
 from apps.gateway.selectors import Caller
 from apps.gateway.services import RunningCall, prepare_call
+from apps.gateway.services.caching import CacheControl, read_control
 from apps.gateway.services.facts import MAX_TAGS, TAG
 from apps.users.choices import RANK, Role
 from apps.users.errors import RoleTooLow, ScopeMissing
@@ -91,7 +92,7 @@ class Exchange:
         except asyncio.CancelledError:
             raise
         except Exception:
-            set_request_id(self._public_id())
+            set_request_id(self.public_id)
             logger.exception("gateway_failed", path=self.scope["path"])
             await self.refuse(
                 AppError("Something failed on our side; quote the request id.", code="internal_error", status=500)
@@ -108,7 +109,7 @@ class Exchange:
         if self.stream is not None and self.stream.has_begun:
             await self.stream.fail(error)
             return
-        public_id = self._public_id()
+        public_id = self.public_id
         headers = self.dialect.error_headers(error, public_id)
         await self.send_json(error.status, self.dialect.write_error(error, public_id), headers)
 
@@ -119,7 +120,7 @@ class Exchange:
 
     async def send_empty(self, status: int, headers: Headers) -> None:
         """Answer without a body."""
-        public_id = self._public_id().encode()
+        public_id = self.public_id.encode()
         head = [(b"x-request-id", self._given_id or public_id), *headers]
         await self._send({"type": "http.response.start", "status": status, "headers": head})
         await self._send({"type": "http.response.body", "body": b""})
@@ -141,8 +142,9 @@ class Exchange:
             tags=self._read_tags(),
             native=asked.native,
             native_dialect=dialect.name,
-            native_headers=self._passed_on() if asked.native is not None else None,
+            native_headers=self.passed_on() if asked.native is not None else None,
             native_only=asked.native_only,
+            cache_control=self._read_cache_control(),
         )
         call.on_tick = self._tick
         if call.is_stream:
@@ -181,7 +183,14 @@ class Exchange:
             )
         return tags
 
-    def _passed_on(self) -> dict[str, str]:
+    def _read_cache_control(self) -> CacheControl | None:
+        ours, standard = self.headers.get(b"x-portico-cache"), self.headers.get(b"cache-control")
+        if ours is None and standard is None:
+            return None
+        return read_control((ours or b"").decode("latin-1"), (standard or b"").decode("latin-1"))
+
+    def passed_on(self) -> dict[str, str]:
+        """Return the client's headers that a provider of the same format gets."""
         headers = self.headers
         return {name.decode(): headers[name].decode("latin-1") for name in self.dialect.passed_on if name in headers}
 
@@ -224,11 +233,13 @@ class Exchange:
 
     # Headers
 
-    def _public_id(self) -> str:
+    @property
+    def public_id(self) -> str:
+        """Return the id by which the request is told to the client, and to the provider."""
         return self._call.public_id if self._call is not None else encode_id("req", self.request_id)
 
     def _head(self, content_type: bytes, headers: Headers | None, body: bytes | None = None) -> Headers:
-        public_id = self._public_id().encode()
+        public_id = self.public_id.encode()
         head: Headers = [
             (b"content-type", content_type),
             (b"x-request-id", self._given_id or public_id),
@@ -251,6 +262,8 @@ class Exchange:
             (b"x-portico-provider", call.provider.encode("latin-1", "replace")),
             (b"x-portico-attempts", b"%d" % call.meter.attempts),
         ]
+        if call.cache is not None:
+            headers += call.cache.headers()
         if call.admission is not None:
             headers += call.admission.headers()
         return headers

@@ -46,7 +46,7 @@ class AnthropicProvider:
         content, headers = await fetch(
             session=session,
             target=target,
-            url=_address(target, "/v1/messages"),
+            url=address(target, "/v1/messages"),
             headers=_headers(target, request_id),
             body=orjson.dumps(translate_request(request, target)),
         )
@@ -69,7 +69,7 @@ class AnthropicProvider:
         return stream_chunks(
             session=session,
             target=target,
-            url=_address(target, "/v1/messages"),
+            url=address(target, "/v1/messages"),
             headers=_headers(target, request_id),
             body=orjson.dumps({**translate_request(request, target), "stream": True}),
             translator=AnthropicStream(target, has_usage=wants_usage(request)),
@@ -89,7 +89,7 @@ class AnthropicProvider:
             session=session,
             target=target,
             url=_native_address(target, headers),
-            headers=_native_headers(target, headers, request_id),
+            headers=native_headers(target, headers, request_id),
             body=orjson.dumps({**body, "model": target.upstream_model}),
         )
         answer = decode_object(content, target)
@@ -119,7 +119,7 @@ class AnthropicProvider:
             session=session,
             target=target,
             url=_native_address(target, headers),
-            headers=_native_headers(target, headers, request_id),
+            headers=native_headers(target, headers, request_id),
             body=orjson.dumps({**body, "model": target.upstream_model, "stream": True}),
             translator=NativeStream(target),
         )
@@ -135,7 +135,7 @@ class AnthropicProvider:
         content, _ = await fetch(
             session=session,
             target=target,
-            url=_address(target, f"/v1/models?limit={MODELS_PER_PAGE}"),
+            url=address(target, f"/v1/models?limit={MODELS_PER_PAGE}"),
             headers=_headers(target, ""),
         )
         models = decode_object(content, target).get("data")
@@ -152,10 +152,11 @@ def _check_blocks(answer: dict[str, Any], target: Target) -> None:
 
 def _native_address(target: Target, given: Mapping[str, str]) -> str:
     # As Anthropic's SDKs have it: the query goes with the header that names features under test.
-    return _address(target, "/v1/messages?beta=true" if given.get(BETA) else "/v1/messages")
+    return address(target, "/v1/messages?beta=true" if given.get(BETA) else "/v1/messages")
 
 
-def _native_headers(target: Target, given: Mapping[str, str], request_id: str) -> dict[str, str]:
+def native_headers(target: Target, given: Mapping[str, str], request_id: str) -> dict[str, str]:
+    """Return the request headers together with those of the client that belong to Anthropic's format."""
     headers = _headers(target, request_id)
     if given.get(VERSION):
         headers[VERSION] = given[VERSION]
@@ -164,7 +165,8 @@ def _native_headers(target: Target, given: Mapping[str, str], request_id: str) -
     return headers
 
 
-def _address(target: Target, path: str) -> str:
+def address(target: Target, path: str) -> str:
+    """Return the address of an endpoint; `path` begins with `/v1`."""
     return target.base_url.rstrip("/").removesuffix("/v1") + path
 
 
