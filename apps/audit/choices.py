@@ -55,7 +55,7 @@ EXEMPT: dict[str, str] = {
     "gateway_cacheday": "statistics of the cache, added up every few seconds",
     "gateway_cachedanswer": "a cache: rows come and go with calls, and are gone after their time",
     "gateway_respondingprocess": "leases of processes, renewed every few seconds",
-    "gateway_response": "one row a call, told by its usage record; deletion and reading by staff are events",
+    "gateway_response": "one row a call, told by its usage record; its deletion is an event",
     "gateway_response_event": "pieces of responses that are being written; they go with them",
     "integrations_webhookattempt": "a log of attempts, one row each",
     "integrations_webhookdelivery": "a queue with a state per row; its attempts are logged",

@@ -9,7 +9,7 @@ from typing import Any
 import factory
 from factory.django import DjangoModelFactory
 
-from apps.billing.models import Price
+from apps.billing.models import Budget, Price
 from apps.billing.services.recording import UsageEntry
 from apps.core.ids import uuid7
 
@@ -25,6 +25,19 @@ class PriceFactory(DjangoModelFactory):
     cached_micros = 75_000
     cache_write_micros = 150_000
     valid_from = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class BudgetFactory(DjangoModelFactory):
+    """A hard limit of 1,000 micro-units a month for the organization of PLAIN, without what was spent before."""
+
+    class Meta:
+        model = Budget
+
+    organization_id = factory.LazyFunction(lambda: PLAIN.organization_id)
+    name = factory.Sequence(lambda n: f"Budget {n}")
+    scope = "organization"
+    window = "month"
+    hard_micros = 1000
 
 
 PLAIN = UsageEntry(

@@ -208,9 +208,9 @@ def record_usage(entries: Sequence[UsageEntry]) -> int:
     """Record each call once, whoever else records it at the same time; return how many were new.
 
     One transaction: the usage record, one ledger transaction with a debit of the organization and a credit of revenue
-    (also for a cost of 0), the hourly sums, the balances and what budgets have spent. Nothing is looked up: an organization, user or key that was
-    deleted meanwhile still owes. Values that no column can hold are cut to what it can, so that one odd answer of a
-    provider never holds up the others.
+    (also for a cost of 0), the hourly sums, the balances, and what budgets have spent. Nothing is looked up: an
+    organization, user or key that was deleted meanwhile still owes. Values that no column can hold are cut to what it can,
+    so that one odd answer of a provider never holds up the others.
     """
     if not entries:
         return 0
