@@ -54,6 +54,7 @@ EXEMPT: dict[str, str] = {
     "events_idempotentrequest": "answers kept for 24 hours; what the requests changed is followed",
     "gateway_cacheday": "statistics of the cache, added up every few seconds",
     "gateway_cachedanswer": "a cache: rows come and go with calls, and are gone after their time",
+    "gateway_guard_hit": "append-only: every row is its own record, and told by an event",
     "gateway_respondingprocess": "leases of processes, renewed every few seconds",
     "gateway_response": "one row a call, told by its usage record; its deletion is an event",
     "gateway_response_event": "pieces of responses that are being written; they go with them",

@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.conf import settings
 
 
 class GatewayConfig(AppConfig):
@@ -8,9 +9,17 @@ class GatewayConfig(AppConfig):
     def ready(self) -> None:
         """Listen for prices; replay the journals of dead processes; check settings."""
         from apps.billing.events import PriceChanged
+        from apps.core.partitions import register_partitioned
         from apps.events.services import register_sweep, subscribe
         from apps.gateway import subscribers
+        from apps.gateway.services.responses.keeping import expire_responses, fail_abandoned_responses
         from apps.gateway.services.sweeping import replay_journals
 
         subscribe("gateway.refresh_prices", to=[PriceChanged], handler=subscribers.refresh_prices)
         register_sweep("gateway.replay_journals", every_seconds=5, run=replay_journals)
+        register_sweep("gateway.fail_abandoned_responses", every_seconds=5, run=fail_abandoned_responses)
+        register_sweep("gateway.expire_responses", every_seconds=600, run=expire_responses)
+        register_partitioned(
+            "gateway_response_event", column="created_at", keep_months=settings.RESPONSES_KEEP_DAYS // 28 + 2
+        )
+        register_partitioned("gateway_guard_hit", column="created_at", keep_months=13)

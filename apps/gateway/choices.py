@@ -160,3 +160,34 @@ class LimitAlgorithm(models.TextChoices):
 
     SLIDING_WINDOW = "sliding_window", "Sliding window"
     TOKEN_BUCKET = "token_bucket", "Token bucket"  # noqa: S105 - an algorithm
+
+
+class GuardMode(models.TextChoices):
+    """What a guardrail does about what it finds."""
+
+    OFF = "off", "Off"
+    LOG = "log", "Log"
+    MASK = "mask", "Mask"
+    BLOCK = "block", "Block"
+
+
+GUARD_STRICTNESS: dict[str, int] = {GuardMode.OFF: 0, GuardMode.LOG: 1, GuardMode.MASK: 2, GuardMode.BLOCK: 3}
+
+
+class GuardDirection(models.TextChoices):
+    """Where a guardrail looks."""
+
+    INPUT = "input", "Prompt"
+    OUTPUT = "output", "Answer"
+
+
+class GuardDetector(models.TextChoices):
+    """What a guardrail looks for."""
+
+    PII = "pii", "Personal data"
+    SECRETS = "secrets", "Secrets"
+    INJECTION = "injection", "Prompt injection"
+    MODERATION = "moderation", "Moderation"
+    TOPICS = "topics", "Topics"
+    LENGTHS = "lengths", "Lengths"
+    OWN = "own", "Own patterns and words"

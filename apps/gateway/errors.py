@@ -48,11 +48,21 @@ class MethodRefused(AppError):
 
 
 class RequestLimitReached(RateLimited):
-    code, title = "gateway.request_limit_reached", "The key's limit of requests per minute is reached"
+    code, title = "gateway.request_limit_reached", "A limit of requests per minute is reached"
 
 
 class TokenLimitReached(RateLimited):
-    code, title = "gateway.token_limit_reached", "The key's limit of tokens per minute is reached"
+    code, title = "gateway.token_limit_reached", "A limit of tokens per minute is reached"
+
+
+class ParallelLimitReached(RateLimited):
+    code, title = "gateway.parallel_limit_reached", "A limit of calls at a time is reached"
+
+
+class CacheMissed(NotFound):
+    """The caller wants a cached answer or none."""
+
+    code, title = "gateway.cache_missed", "There is no cached answer"
 
 
 class AccessWithdrawn(PermissionRefused):
@@ -85,3 +95,37 @@ class CallCancelled(AppError):
     """The caller left, or stopped the call, before anything was answered. Nobody sees this status."""
 
     code, status, title = "gateway.call_cancelled", 499, "The call was cancelled"
+
+
+class ResponseUnknown(NotFound):
+    """There is no such stored response: never made, not stored, deleted, too old, or somebody else's."""
+
+    code, title = "gateway.response_unknown", "There is no such response"
+
+
+class PreviousResponseUnknown(InvalidInput):
+    """What a response should go on from is not there: it was not stored, or it was deleted."""
+
+    code, title = "gateway.previous_response_unknown", "The previous response is not stored"
+
+
+class ResponseNotStreamed(InvalidInput):
+    """Only what was made with `stream` or `background` can be followed."""
+
+    code, title = "gateway.response_not_streamed", "The response has no stream"
+
+
+class ResponsesUnreachable(DependencyDown):
+    code, title = "gateway.responses_unreachable", "Stored responses cannot be read at the moment"
+
+
+class ContentBlocked(InvalidInput):
+    """A guardrail policy does not let the prompt or the answer through; the message names kinds, never text."""
+
+    code, title = "gateway.content_blocked", "A guardrail blocked the content"
+
+
+class GuardPolicyInvalid(InvalidInput):
+    """A guardrail policy says something that cannot be carried out; `errors` names the fields."""
+
+    code, title = "gateway.guard_policy_invalid", "The guardrail policy is not valid"

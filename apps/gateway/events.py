@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
+from uuid import UUID
 
 from apps.events.events import DomainEvent
 
@@ -35,3 +36,107 @@ class CatalogueLoaded(DomainEvent):
     models: int
     deployments: int
     changed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitChanged(DomainEvent):
+    """A rate limit was made, or fields of it changed; their names, not their values."""
+
+    type: ClassVar[str] = "limit.changed"
+    aggregate_type: ClassVar[str] = "limit"
+    example: ClassVar[dict[str, Any]] = {"scope": "team", "is_new": False, "fields": ["requests_per_minute"]}
+    unheard_because: ClassVar[str] = ONLY_AUDIT
+
+    scope: str
+    is_new: bool
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitDeleted(DomainEvent):
+    """A rate limit was taken away."""
+
+    type: ClassVar[str] = "limit.deleted"
+    aggregate_type: ClassVar[str] = "limit"
+    example: ClassVar[dict[str, Any]] = {"scope": "team"}
+    unheard_because: ClassVar[str] = ONLY_AUDIT
+
+    scope: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardPolicyChanged(DomainEvent):
+    """A guardrail policy was made, or fields of it changed; their names, not their values."""
+
+    type: ClassVar[str] = "guard_policy.changed"
+    aggregate_type: ClassVar[str] = "guard_policy"
+    example: ClassVar[dict[str, Any]] = {"is_new": False, "fields": ["pii_input"]}
+    unheard_because: ClassVar[str] = ONLY_AUDIT
+
+    is_new: bool
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardPolicyDeleted(DomainEvent):
+    """A guardrail policy was taken away, with its bindings."""
+
+    type: ClassVar[str] = "guard_policy.deleted"
+    aggregate_type: ClassVar[str] = "guard_policy"
+    example: ClassVar[dict[str, Any]] = {"bindings": 2}
+    unheard_because: ClassVar[str] = ONLY_AUDIT
+
+    bindings: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardPolicyBound(DomainEvent):
+    """A guardrail policy applies to an organization, a team, a key, or everybody; `is_bound` false: no longer."""
+
+    type: ClassVar[str] = "guard_policy.bound"
+    aggregate_type: ClassVar[str] = "guard_policy"
+    example: ClassVar[dict[str, Any]] = {
+        "is_bound": True,
+        "team_id": "018f1c1e-0000-7000-8000-000000000001",
+        "api_key_id": None,
+    }
+    unheard_because: ClassVar[str] = ONLY_AUDIT
+
+    is_bound: bool
+    team_id: UUID | None = None
+    api_key_id: UUID | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardrailTriggered(DomainEvent):
+    """A guardrail found something in a call: one event for a call and policy, with kinds and counts, never the text.
+
+    Each of `hits` is detector, kind, mode, direction and count.
+    """
+
+    type: ClassVar[str] = "guardrail.triggered"
+    aggregate_type: ClassVar[str] = "guard_policy"
+    is_public: ClassVar[bool] = True
+    example: ClassVar[dict[str, Any]] = {
+        "request_id": "018f1c1e-0000-7000-8000-000000000002",
+        "model": "gpt-4o",
+        "api_key_id": "018f1c1e-0000-7000-8000-000000000003",
+        "hits": [{"detector": "pii", "kind": "email", "mode": "mask", "direction": "input", "count": 2}],
+    }
+
+    request_id: UUID
+    model: str
+    api_key_id: UUID | None
+    hits: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResponseDeleted(DomainEvent):
+    """A stored response was deleted by its owner, before its time."""
+
+    type: ClassVar[str] = "response.deleted"
+    aggregate_type: ClassVar[str] = "response"
+    example: ClassVar[dict[str, Any]] = {"model": "gpt-4o-mini"}
+    unheard_because: ClassVar[str] = "the audit trail keeps it"
+
+    model: str

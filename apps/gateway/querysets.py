@@ -10,7 +10,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection, models
 from django.db.models import Count, Q, Sum
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Coalesce, Now, TruncDate
 from pgvector.django import CosineDistance
 
 from apps.core.actor import Actor, ActorKind
@@ -133,3 +133,23 @@ class CacheDayQuerySet(models.QuerySet[Any]):
                 """,  # noqa: S608 - only placeholders are put in
                 [value for row in ordered for value in row],
             )
+
+
+class GuardBindingQuerySet(models.QuerySet[Any]):
+    def binding(self, *, organization_id: UUID, team_ids: tuple[UUID, ...], api_key_id: UUID | None) -> Self:
+        """Keep the bindings of active policies that apply to a caller: everybody's, its organization's, teams', key's."""
+        everybody = Q(organization=None, team=None, api_key=None)
+        mine = Q(organization=organization_id) | Q(team__in=team_ids) | Q(api_key=api_key_id, api_key__isnull=False)
+        return self.filter(everybody | mine, policy__is_active=True)
+
+
+class GuardHitQuerySet(models.QuerySet[Any]):
+    def per_day(self, since: datetime) -> Self:
+        """Return rows of `day`, `mode` and `total`, counted from a moment on, by day."""
+        return (
+            self.filter(created_at__gte=since)
+            .annotate(day=TruncDate("created_at"))
+            .values("day", "mode")
+            .annotate(total=Sum("count"))
+            .order_by("day", "mode")
+        )

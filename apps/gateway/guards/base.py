@@ -12,7 +12,7 @@ CONTEXT_CHARACTERS = 64
 """How much of the text before a match detectors may look at; a stream keeps that much of what it has released."""
 LONGEST_MATCH = 640
 """Characters of the longest match, those of `LONG_MARKS` aside."""
-LONGEST_MARKED_MATCH = 9_000
+LONGEST_MARKED_MATCH = 15_000
 LONG_MARKS = ("-----BEGIN", "eyJ")
 """What private keys and JSON web tokens begin with: nothing else is allowed to be long."""
 

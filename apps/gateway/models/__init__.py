@@ -2,6 +2,7 @@
 
 from apps.gateway.models.cache import DIMENSIONS, CachedAnswer, CacheDay, CachePolicy
 from apps.gateway.models.catalogue import MODEL_NAME, Deployment, Model, Provider
+from apps.gateway.models.guardrails import GuardBinding, GuardHit, GuardPolicy
 from apps.gateway.models.responses import RespondingProcess, ResponseEvents, StoredResponse
 from apps.gateway.models.limits import Limit
 from apps.gateway.models.routing import Alias, HealthCheck, HealthState, RoutingRule
@@ -14,6 +15,9 @@ __all__ = [
     "CachePolicy",
     "CachedAnswer",
     "Deployment",
+    "GuardBinding",
+    "GuardHit",
+    "GuardPolicy",
     "HealthCheck",
     "HealthState",
     "Model",
