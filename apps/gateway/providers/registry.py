@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from apps.gateway.providers.anthropic import AnthropicProvider
 from apps.gateway.providers.base import Provider
+from apps.gateway.providers.cached import CachedProvider
 from apps.gateway.providers.ollama import OllamaProvider
 from apps.gateway.providers.openai import OpenAIProvider
 from apps.gateway.providers.openrouter import OpenRouterProvider
@@ -34,5 +35,12 @@ def provider_kinds() -> tuple[str, ...]:
     return tuple(sorted(_providers))
 
 
-for _provider in (OpenAIProvider(), AnthropicProvider(), OpenRouterProvider(), OllamaProvider(), SandboxProvider()):
+for _provider in (
+    OpenAIProvider(),
+    AnthropicProvider(),
+    OpenRouterProvider(),
+    OllamaProvider(),
+    SandboxProvider(),
+    CachedProvider(),
+):
     register_provider(_provider)

@@ -30,6 +30,23 @@ OVERHEAD = Histogram(
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0),
 )
 REFUSALS = Counter("portico_gateway_refusals", "Calls that were refused before any provider was asked.", ("code",))
+ATTEMPTS = Counter(
+    "portico_gateway_attempts", "Times that a call was sent to a deployment, by outcome.", ("provider", "outcome")
+)
+FALLBACKS = Counter(
+    "portico_gateway_fallbacks", "Calls that another model answered than the one meant, by the reason.", ("model", "reason")
+)
+RULE_HITS = Counter("portico_gateway_rule_hits", "Calls that a routing rule decided.", ("rule",))
+RULE_FAILURES = Counter("portico_gateway_rule_failures", "Times that a routing rule could not be asked.", ("rule",))
+BREAKERS_OPEN = Gauge(
+    "portico_gateway_breakers_open",
+    "Deployments that are left alone after failures: 1 while they are.",
+    ("deployment",),
+    multiprocess_mode="livemax",
+)
+BREAKERS_OPENED = Counter(
+    "portico_gateway_breakers_opened", "Times that a deployment was left alone after failures.", ("provider", "reason")
+)
 IN_FLIGHT = Gauge("portico_gateway_in_flight", "Calls being answered now.", multiprocess_mode="livesum")
 JOURNAL_LAG_SECONDS = Gauge(
     "portico_gateway_journal_lag_seconds",
@@ -42,6 +59,8 @@ JOURNAL_LAG_BYTES = Gauge(
     multiprocess_mode="livesum",
 )
 JOURNAL_REJECTED = Counter("portico_gateway_journal_rejected", "Usage records that the database will never take.")
+CACHE_LOOKUPS = Counter("portico_gateway_cache_lookups", "Calls that the cache was asked for, by what it did.", ("state",))
+CACHE_SAVED = Counter("portico_gateway_cache_saved_micros", "What hits of the cache spared, in millionths of a dollar.")
 LIMITER_ERRORS = Counter("portico_gateway_limiter_errors", "Times that limits could not be checked in Redis.")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -13,6 +13,7 @@ import aiohttp
 import structlog
 from django.conf import settings
 
+from apps.gateway.runtime.cache import AnswerStore
 from apps.gateway.runtime.callers import CallerCache
 from apps.gateway.runtime.catalogue import Catalogue
 from apps.gateway.runtime.journal import Journal
@@ -21,6 +22,7 @@ from apps.gateway.runtime.listener import Listener
 from apps.gateway.runtime.loading import Loader
 from apps.gateway.runtime.metrics import IN_FLIGHT
 from apps.gateway.runtime.sessions import Sessions
+from apps.gateway.runtime.sharing import HEALTH_CHANNEL, Sharing
 from apps.gateway.runtime.shipper import Shipper
 from apps.gateway.selectors import Route
 
@@ -82,24 +84,33 @@ class Runtime:
         self.loader = Loader()
         self.callers = CallerCache(self.loader)
         self.catalogue = Catalogue(self.loader)
+        self.cache = AnswerStore(self.loader)
         self.limiter = Limiter()
         self.sessions = Sessions()
+        self.sharing = Sharing()
+        self.health = self.sharing.health
         self.resting: dict[str, float] = {}
-        """Deployments that failed, with the loop's time until which others are preferred."""
         self.watched: set[Watched] = set()
+        self.closing: list[Callable[[], Awaitable[None]]] = []
+        """Awaited before anything is let go of: work that has to come to its end first."""
         self._rechecks: set[asyncio.Task[None]] = set()
         self._listener = Listener(
             on_identity=self._identity_changed,
             on_catalogue=self.catalogue.refresh,
             on_hearing=self._hearing_changed,
+            others={HEALTH_CHANNEL: self.sharing.hear},
         )
         self._ticker = self.loop.create_task(self._tick())
 
     async def close(self) -> None:
         """Let go of connections and threads; the journal stays with the process."""
+        for close in self.closing:
+            await close()
         self._ticker.cancel()
         await asyncio.gather(self._ticker, return_exceptions=True)
         await self._listener.close()
+        await self.sharing.close()
+        await self.cache.settle()
         await self.limiter.close()
         await self.sessions.close()
         self.loader.close()
@@ -114,6 +125,9 @@ class Runtime:
         while True:
             now = self.loop.time()
             self.catalogue.tick(now)
+            self.sharing.tick(now)
+            self.limiter.tick(now)
+            self.cache.tick(now)
             IN_FLIGHT.set(len(self.watched))
             for watched in tuple(self.watched):
                 watched.tick(now)
@@ -127,6 +141,7 @@ class Runtime:
         self.callers.trust(hears_changes=hears)
         self.catalogue.refresh()
         if hears:
+            self.sharing.catch_up()
             self._recheck(tuple(self.watched))
 
     def _recheck(self, calls: Iterable[Watched]) -> None:

@@ -10,18 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from apps.gateway.selectors.bound import Bound
+from apps.gateway.selectors.cache import CacheTerms, cache_terms_of
+from apps.gateway.selectors.limits import LimitTerms, limits_of
 from apps.users.models import ApiKey
 from apps.users.selectors.teams import path_of_person, path_of_team
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """Who calls, as far as terms depend on it; `team_ids` are the team that the calls count for and those around it."""
-
-    organization_id: UUID
-    user_id: UUID | None = None
-    api_key: ApiKey | None = None
-    team_ids: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +23,10 @@ class Terms:
 
     team_id: UUID | None = None
     team_ids: tuple[UUID, ...] = ()
-    limits: tuple[Any, ...] = ()
+    limits: tuple[LimitTerms, ...] = ()
     budgets: tuple[Any, ...] = ()
     guard: Any = None
-    cache: Any = None
+    cache: CacheTerms | None = None
 
 
 NO_TERMS = Terms()
@@ -52,4 +45,4 @@ def terms_of_person(*, user_id: UUID | None, organization_id: UUID) -> Terms:
 
 def _load(bound: Bound) -> Terms:
     path = bound.team_ids
-    return Terms(team_id=path[0] if path else None, team_ids=path)
+    return Terms(team_id=path[0] if path else None, team_ids=path, limits=limits_of(bound), cache=cache_terms_of(bound))

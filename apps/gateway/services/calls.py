@@ -27,6 +27,7 @@ from apps.gateway.runtime import Runtime
 from apps.gateway.runtime.limiter import Admission
 from apps.gateway.runtime.loading import UNREACHABLE
 from apps.gateway.selectors import Caller, ModelEntry, Route, confirm_caller
+from apps.gateway.services.caching import CacheLookup, keep_answer
 from apps.gateway.services.facts import CallFacts
 from apps.gateway.services.meter import Meter
 from apps.gateway.services.routing import choose_next, order_routes, rest_route
@@ -55,6 +56,7 @@ class RunningCall:
         "_request",
         "_stream",
         "admission",
+        "cache",
         "caller",
         "created",
         "endpoint",
@@ -93,6 +95,7 @@ class RunningCall:
         native_dialect: str = "",
         native_headers: Mapping[str, str] | None = None,
         native_only: str = "",
+        cache: CacheLookup | None = None,
     ) -> None:
         self.runtime = runtime
         self.caller = caller
@@ -103,6 +106,7 @@ class RunningCall:
         self.public_id = encode_id("req", request_id)
         self.facts = facts
         self.admission = admission
+        self.cache = cache
         self.native = native
         """The body as the client sent it, for a provider that speaks `native_dialect` itself; None to always translate."""
         self.native_dialect = native_dialect
@@ -185,6 +189,7 @@ class RunningCall:
         if self.meter.completion is None:
             await self._forward()
             self._settle(CallStatus.OK, is_final=True)
+            self._keep()
             await self.runtime.journal.wait_until_synced()
         assert self.meter.completion is not None
         return self.meter.completion
@@ -200,12 +205,15 @@ class RunningCall:
         try:
             while batch is not None:
                 meter.take(batch)
+                if self.cache is not None:
+                    self.cache.take(batch)
                 if batch[-1].is_usage_chunk:
                     self._settle(CallStatus.OK, is_final=True)
                     await self.runtime.journal.wait_until_synced()
                 yield batch
                 batch = await self._next_batch()
             self._settle(CallStatus.OK, is_final=True)
+            self._keep()
             await self.runtime.journal.wait_until_synced()
         except _Aborted:
             self._settle_aborted()
@@ -371,6 +379,19 @@ class RunningCall:
     def _take_completion(self, completion: Completion) -> None:
         self.meter.completion = completion
         self.meter.usage = completion.usage
+
+    def _keep(self) -> None:
+        """Let the cache count the call, and keep its answer for the next who asks."""
+        route = self.meter.route
+        if self.cache is not None and route is not None:
+            keep_answer(
+                self.cache,
+                runtime=self.runtime,
+                route=route,
+                completion=self.meter.completion,
+                usage=self.settled_usage(),
+                cost_micros=self.cost_micros or 0,
+            )
 
     def _settle_aborted(self) -> None:
         self._settle(CallStatus.CANCELLED, error=self._abort_error)

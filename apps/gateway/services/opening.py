@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from apps.gateway.providers.anthropic_origin import ORIGIN
 from apps.gateway.providers.base import CAPABILITY_CHAT, CAPABILITY_EMBEDDINGS
 from apps.gateway.runtime import Runtime, get_runtime
 from apps.gateway.selectors import Caller, ModelEntry
+from apps.gateway.services.caching import CacheControl, find_cached, read_vector
 from apps.gateway.services.calls import RunningCall
 from apps.gateway.services.facts import gather_facts
 
@@ -68,11 +70,13 @@ async def prepare_call(
     native_dialect: str = "",
     native_headers: Mapping[str, str] | None = None,
     native_only: str = "",
+    cache_control: CacheControl | None = None,
 ) -> RunningCall:
     """Authorise a call and count it against the limits; nothing is forwarded before `start` or `result`.
 
     `tags` were given beside the request; `native` and what follows are about the body as the client sent it, see
-    RunningCall. The call has to be read to its end, cancelled, or released.
+    RunningCall; `cache_control` is what the client wants of the cache. The call has to be read to its end, cancelled, or
+    released.
     """
     snapshot = runtime.catalogue.snapshot or await runtime.catalogue.ready()
     name = request.get("model")
@@ -89,12 +93,26 @@ async def prepare_call(
             max_output_tokens=entry.info.max_output_tokens,
             can_reason=Capability.REASONING in entry.info.capabilities,
         )
+    cache = None
+    if (caller.terms.cache is not None or cache_control is not None) and not native_only:
+        cache = await find_cached(
+            runtime=runtime,
+            caller=caller,
+            entry=entry,
+            request=request,
+            kind=kind,
+            guard="",
+            embed=_Embedder(runtime, caller),
+            control=cache_control,
+        )
+        if cache is not None and cache.route is not None:
+            entry = replace(entry, routes=(cache.route,))
+        if cache is not None and cache.is_canonical:
+            native = None
     facts = gather_facts(request, model=name, tags=tags)
     admission = None
-    if caller.is_limited:
-        admission = await runtime.limiter.admit(
-            caller, prompt_tokens=facts.prompt_tokens, answer_tokens=facts.answer_tokens or 0
-        )
+    if caller.terms.limits:
+        admission = await runtime.limiter.admit(caller.terms.limits, facts, model=entry.info.name)
     return RunningCall(
         runtime=runtime,
         caller=caller,
@@ -109,6 +127,7 @@ async def prepare_call(
         native_dialect=native_dialect,
         native_headers=native_headers,
         native_only=native_only,
+        cache=cache,
     )
 
 
@@ -117,3 +136,30 @@ def find_model(entry: ModelEntry | None, name: str, caller: Caller) -> ModelEntr
     if entry is None or not caller.may_use(name):
         raise ModelUnknown(f"Model {name[:200]!r} does not exist, or this key may not use it.", param="model")
     return entry
+
+
+class _Embedder:
+    """Turns questions into vectors for the cache: embeddings calls on the caller's account, which are metered as such.
+
+    The model is the policy's, so that it need not be among those that the key may use.
+    """
+
+    def __init__(self, runtime: Runtime, caller: Caller) -> None:
+        self._runtime = runtime
+        self._caller = caller
+
+    async def __call__(self, model: str, text: str) -> list[float]:
+        """Return the vector. Raise AppError when there is none to be had."""
+        terms = replace(self._caller.terms, guard=None, cache=None)
+        call = await prepare_call(
+            runtime=self._runtime,
+            caller=replace(self._caller, allowed_models=None, terms=terms),
+            request={"model": model, "input": text, "encoding_format": "float"},
+            kind=CAPABILITY_EMBEDDINGS,
+            endpoint="cache.embedding",
+        )
+        try:
+            completion = await call.result()
+        finally:
+            call.release()
+        return read_vector(completion)

@@ -9,7 +9,7 @@ from apps.gateway.providers.fake import FakeProvider
 from apps.gateway.providers.openai import OpenAIProvider
 from apps.gateway.providers.registry import get_provider, provider_kinds, register_provider
 
-KINDS = ("anthropic", "ollama", "openai", "openrouter", "sandbox")
+KINDS = ("anthropic", "cache", "ollama", "openai", "openrouter", "sandbox")
 
 
 def test_all_are_registered_under_their_kind() -> None:
@@ -18,7 +18,7 @@ def test_all_are_registered_under_their_kind() -> None:
 
 
 def test_an_unknown_kind_names_those_there_are() -> None:
-    with pytest.raises(LookupError, match=r"'acme'.*anthropic, ollama, openai, openrouter, sandbox"):
+    with pytest.raises(LookupError, match=r"'acme'.*anthropic, cache, ollama, openai, openrouter, sandbox"):
         get_provider("acme")
 
 
