@@ -130,6 +130,11 @@ class Meter:
         self._journal.finish(self._segment, self._done_line(usage, seconds, error))
         self._texts.clear()
 
+    @property
+    def route(self) -> Route | None:
+        """Return where the call went last; None before it was forwarded."""
+        return self._route
+
     def settled_usage(self) -> Usage:
         """Return what an ended call has used: the provider's figures, or ours."""
         assert self.usage is not None
