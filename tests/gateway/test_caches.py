@@ -214,7 +214,7 @@ async def test_a_revoked_key_and_a_suspended_user_stop_at_once(runtime, key) -> 
     await until(lambda: runtime.callers.known(secret) is None)
     with pytest.raises(KeyUnknown):
         await runtime.callers.find(secret)
-    assert caller.limit_key == str(api_key.id)
+    assert caller.actor.api_key_id == api_key.id
 
 
 async def test_a_suspended_user_stops_at_once(runtime, key) -> None:

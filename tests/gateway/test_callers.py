@@ -27,7 +27,7 @@ def test_an_access_token_stands_for_its_person_until_it_expires(member: Membersh
     caller, identity = find_caller(pair.access.value)
     assert (caller.actor.user_id, caller.actor.organization_id) == (member.user_id, member.organization_id)
     assert timedelta(minutes=14) < caller.expires_at - datetime.now(UTC) < timedelta(minutes=16)
-    assert (caller.is_limited, caller.allowed_models, caller.has_expired()) == (False, None, False)
+    assert (caller.terms.limits, caller.allowed_models, caller.has_expired()) == ((), None, False)
     confirm_caller(caller, model="any")
     revoke_session(session=UserSession.objects.get(), reason=RevocationReason.LOGOUT, actor=system_actor())
     with pytest.raises(PermissionRefused):
@@ -55,12 +55,13 @@ def test_a_key_brings_its_restrictions() -> None:
         allowed_models=["one"], requests_per_minute=5, tokens_per_minute=100, expires_at=expires
     )
     caller, _ = find_caller(secret)
-    assert (caller.requests_per_minute, caller.tokens_per_minute, caller.limit_key) == (5, 100, str(key.id))
-    assert (caller.may_use("one"), caller.may_use("two"), caller.is_limited) == (True, False, True)
+    [limit] = caller.terms.limits
+    assert (limit.id, limit.requests, limit.tokens, limit.parallel) == (f"key:{key.id}", 5, 100, None)
+    assert (caller.may_use("one"), caller.may_use("two")) == (True, False)
     assert caller.expires_at == expires
     assert caller.ids() == {str(key.id), str(key.user_id), str(key.organization_id)}
     same = caller_of_actor(actor_of_key(key=key))
-    assert (same.requests_per_minute, same.allowed_models, same.limit_key) == (5, frozenset({"one"}), str(key.id))
+    assert (same.terms, same.allowed_models) == (caller.terms, frozenset({"one"}))
 
 
 def test_a_revoked_key_is_nobody() -> None:

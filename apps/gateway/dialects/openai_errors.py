@@ -33,6 +33,7 @@ _CODES = {
     "gateway.model_unknown": "model_not_found",
     "gateway.request_limit_reached": "rate_limit_exceeded",
     "gateway.token_limit_reached": "rate_limit_exceeded",
+    "gateway.parallel_limit_reached": "rate_limit_exceeded",
     "gateway.upstream_rate_limited": "rate_limit_exceeded",
     "gateway.parameter_invalid": "invalid_value",
     "gateway.parameter_missing": "missing_required_parameter",

@@ -1,28 +1,48 @@
-"""Requests and tokens per minute: counted in Redis by one script, so that they hold exactly over all processes.
+"""Requests and tokens per minute and calls at a time: counted in Redis by one script, exactly over all processes.
 
-All calls that arrive in one turn of the event loop share one round trip; calls without limits make none. While Redis
-does not answer, each process enforces its own share of the limits, or refuses limited calls, by setting.
+All calls that arrive in one turn of the event loop share one round trip; calls without limits make none. A call is
+admitted by all of its limits or by none. While Redis does not answer, each process enforces its own share of the limits,
+or refuses limited calls, by setting.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
+import hashlib
+import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
+from typing import Protocol
 
+import orjson
 import structlog
 from django.conf import settings
 from redis.exceptions import RedisError
 
 from apps.core.redis import get_async_redis
-from apps.gateway.errors import LimitsUnreachable, RequestLimitReached, TokenLimitReached
+from apps.gateway.choices import LimitScope
+from apps.gateway.errors import LimitsUnreachable
 from apps.gateway.runtime.metrics import LIMITER_ERRORS
-from apps.gateway.runtime.window import WINDOW_SECONDS, LocalWindow
-from apps.gateway.selectors.callers import Caller
+from apps.gateway.runtime.refusing import Measure, refuse_call, refuse_prompt
+from apps.gateway.runtime.window import (
+    KIND_BUCKET,
+    KIND_SLOTS,
+    KIND_WINDOW,
+    LEASE_SECONDS,
+    LOCAL,
+    SHORT_OF_REQUESTS,
+    SHORT_OF_SLOTS,
+    SHORT_OF_TOKENS,
+    WINDOW_SECONDS,
+    Counter,
+    LocalCounter,
+    ask_counters,
+)
+from apps.gateway.selectors.limits import LimitTerms
 
 logger = structlog.get_logger(__name__)
 
@@ -30,52 +50,90 @@ SCRIPT = (Path(__file__).parent / "limits.lua").read_text()
 PREFIX = "portico:limits:"
 REDIS_SECONDS = 0.5
 RETRY_SECONDS = 1.0
+RENEW_SECONDS = LEASE_SECONDS / 3
 MAX_BATCH = 500
-MAX_WINDOWS = 10_000
+MAX_COUNTERS = 10_000
+ASK, ADMIT, SETTLE, RENEW = range(4)
 
-Answer = tuple[int, int, int, int, int]
+Answer = list[int]
+
+
+class Facts(Protocol):
+    """What limits need to know of a call."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def end_user(self) -> str: ...
+    @property
+    def tags(self) -> tuple[str, ...]: ...
+    @property
+    def prompt_tokens(self) -> int: ...
+    @property
+    def answer_tokens(self) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
-    """A call that was let in: what it took of its limits, and what is left of them."""
+class Bind:
+    """One counter of one call, with the limit that it belongs to; `label` names whose it is."""
 
-    limit_key: str
-    second: int
-    reserved_tokens: int
-    is_local: bool
-    requests_limit: int | None
-    requests_left: int
-    tokens_limit: int | None
-    tokens_left: int
-
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """Return the `x-ratelimit-*` headers."""
-        found = []
-        if self.requests_limit is not None:
-            found += _header_rows(b"requests", self.requests_limit, self.requests_left)
-        if self.tokens_limit is not None:
-            found += _header_rows(b"tokens", self.tokens_limit, self.tokens_left)
-        return found
-
-
-def _header_rows(kind: bytes, limit: int, left: int) -> list[tuple[bytes, bytes]]:
-    return [
-        (b"x-ratelimit-limit-" + kind, b"%d" % limit),
-        (b"x-ratelimit-remaining-" + kind, b"%d" % max(left, 0)),
-        # The time until everything is free again: that of the call just let in.
-        (b"x-ratelimit-reset-" + kind, b"%ds" % WINDOW_SECONDS),
-    ]
+    key: str
+    counter: Counter
+    label: str
+    limit: LimitTerms
 
 
 @dataclass(slots=True)
-class _Item:
-    key: str
-    requests_limit: int
-    tokens_limit: int
-    tokens: int
+class Admission:
+    """A call that was let in: what it took of its limits, and what is left of them."""
+
+    binds: list[Bind]
     second: int
-    answer: asyncio.Future[Answer] | None
+    slot: str
+    is_local: bool
+    measures: list[Measure]
+    is_settled: bool = False
+
+    @property
+    def reserved_tokens(self) -> int:
+        """Return the most tokens that any limit holds for the call."""
+        return max((bind.counter[5] for bind in self.binds), default=0)
+
+    def tightest(self, short: int) -> Measure | None:
+        """Return the limit of requests, tokens or slots that has the least left."""
+        found = [measure for measure in self.measures if measure.short == short]
+        return min(found, key=lambda measure: measure.left, default=None)
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Return the `x-ratelimit-*` headers: of the tightest limit of requests, and of tokens."""
+        found = []
+        for kind, short in ((b"requests", SHORT_OF_REQUESTS), (b"tokens", SHORT_OF_TOKENS)):
+            measure = self.tightest(short)
+            if measure is not None:
+                found += [
+                    (b"x-ratelimit-limit-" + kind, b"%d" % measure.limit),
+                    (b"x-ratelimit-remaining-" + kind, b"%d" % measure.left),
+                    (b"x-ratelimit-reset-" + kind, b"%ds" % measure.reset_seconds),
+                ]
+        return found
+
+
+@dataclass(slots=True)
+class _Operation:
+    verb: int
+    slot: str
+    second: int
+    keys: list[str]
+    counters: list[Counter]
+    answer: asyncio.Future[Answer] | None = None
+
+
+@dataclass(slots=True)
+class _Held:
+    """The slots of calls that are running, to be renewed."""
+
+    keys: dict[str, list[str]] = field(default_factory=dict)
+    due: float = 0.0
 
 
 class Limiter:
@@ -85,59 +143,104 @@ class Limiter:
         self._loop = asyncio.get_running_loop()
         self._clock = clock
         self._script = get_async_redis().register_script(SCRIPT)
-        self._queue: list[_Item] = []
+        self._queue: list[_Operation] = []
         self._flusher: asyncio.Task[None] | None = None
-        self._windows: OrderedDict[str, LocalWindow] = OrderedDict()
+        self._counters: OrderedDict[str, LocalCounter] = OrderedDict()
         self._redis_due = float("-inf")
+        self._slots = count()
+        self._name = f"{os.getpid():x}.{os.urandom(6).hex()}"
+        self._held = _Held()
 
-    async def admit(self, caller: Caller, *, prompt_tokens: int, answer_tokens: int) -> Admission | None:
-        """Count a call and reserve its tokens; None for a caller without limits.
+    async def admit(self, limits: tuple[LimitTerms, ...], facts: Facts, *, model: str = "") -> Admission | None:
+        """Count a call and reserve its tokens; None when no limit applies. `model` is the one that was chosen.
 
         What is reserved is the estimated prompt and the answer's upper bound, but never more than the limit: a call whose
-        prompt fits gets in when the window is empty. Raise RequestLimitReached, TokenLimitReached or LimitsUnreachable.
+        prompt fits gets in when the window is empty. Raise RequestLimitReached, TokenLimitReached, ParallelLimitReached
+        or LimitsUnreachable.
         """
-        if not caller.is_limited:
+        binds = list(bind_limits(limits, facts, model or facts.model))
+        if not binds:
             return None
-        limit = caller.tokens_per_minute
-        if limit is not None and prompt_tokens > limit:
-            raise TokenLimitReached(
-                f"This prompt has about {prompt_tokens} tokens, more than the {limit} tokens per minute that the key "
-                "may use: it can never be sent with this key.",
-                headers={"x-should-retry": "false"},
-            )
-        tokens = 0 if limit is None else min(prompt_tokens + answer_tokens, limit)
-        item = _Item(PREFIX + caller.limit_key, _or_none(caller.requests_per_minute), _or_none(limit), tokens, 0, None)
-        is_local = self._loop.time() < self._redis_due
+        slot = f"{self._name}.{next(self._slots)}"
+        answer, is_local = await self._ask(ADMIT, binds, slot)
+        if answer[0]:
+            raise refuse_call(binds[answer[0] - 1], answer, is_local=is_local)
         if not is_local:
-            item.answer = self._loop.create_future()
-            self._enqueue(item)
-            try:
-                answer = await item.answer
-            except (RedisError, OSError, TimeoutError):
-                is_local = True
-        if is_local:
-            answer = self._admit_locally(item)
-        return self._judge(caller, item, answer, is_local=is_local)
+            self._hold(slot, binds)
+        return Admission(
+            binds=binds, second=answer[3], slot=slot, is_local=is_local, measures=measure_binds(binds, answer)
+        )
+
+    async def explain(self, limits: tuple[LimitTerms, ...], facts: Facts, *, model: str = "") -> list[Measure]:
+        """Return how each limit of a call stands, without taking anything. Raise LimitsUnreachable."""
+        binds = list(bind_limits(limits, facts, model or facts.model))
+        if not binds:
+            return []
+        answer, _ = await self._ask(ASK, binds, "")
+        return measure_binds(binds, answer)
 
     def settle(self, admission: Admission, *, tokens: int) -> None:
-        """Replace what was reserved by what was used. Never waits and never fails."""
-        difference = tokens - admission.reserved_tokens
-        if not difference or admission.tokens_limit is None:
+        """Replace what was reserved by what was used, and free the slots. Never waits and never fails; once counts."""
+        if admission.is_settled:
             return
+        admission.is_settled = True
+        held = self._held.keys.pop(admission.slot, None)
+        binds = [
+            bind
+            for bind in admission.binds
+            if bind.counter[0] == KIND_SLOTS or (bind.counter[2] >= 0 and tokens != bind.counter[5])
+        ]
+        if not binds:
+            return
+        counters = [(*bind.counter[:5], tokens - bind.counter[5]) for bind in binds]
         if admission.is_local:
-            window = self._windows.get(admission.limit_key)
-            if window is not None:
-                window.settle(now=self._now(), second=admission.second, tokens=difference)
-        elif self._loop.time() >= self._redis_due:
-            self._enqueue(_Item(admission.limit_key, -1, -1, difference, admission.second, None))
+            for bind, terms in zip(binds, counters, strict=True):
+                if (counter := self._counters.get(bind.key)) is not None:
+                    counter.settle(self._micros(), terms, admission.slot, admission.second)
+        elif held or self._loop.time() >= self._redis_due:
+            keys = [bind.key for bind in binds]
+            self._enqueue(_Operation(SETTLE, admission.slot, admission.second, keys, counters))
+
+    def tick(self, now: float) -> None:
+        """Renew the slots of running calls when it is time; called a few times a second."""
+        if now < self._held.due or not self._held.keys:
+            return
+        self._held.due = now + RENEW_SECONDS
+        for slot, keys in self._held.keys.items():
+            self._enqueue(_Operation(RENEW, slot, 0, keys, [(KIND_SLOTS, 0, -1, 0, 0, 0)] * len(keys)))
 
     async def close(self) -> None:
         """Send what is waiting."""
         if self._flusher is not None:
             await asyncio.gather(self._flusher, return_exceptions=True)
 
-    def _enqueue(self, item: _Item) -> None:
-        self._queue.append(item)
+    async def _ask(self, verb: int, binds: list[Bind], slot: str) -> tuple[Answer, bool]:
+        if self._loop.time() >= self._redis_due:
+            operation = _Operation(
+                verb,
+                slot,
+                0,
+                [bind.key for bind in binds],
+                [bind.counter for bind in binds],
+                self._loop.create_future(),
+            )
+            self._enqueue(operation)
+            assert operation.answer is not None
+            try:
+                return await operation.answer, False
+            except (RedisError, OSError, TimeoutError):
+                pass  # _send has said so
+        return self._ask_locally(verb, binds, slot), True
+
+    def _hold(self, slot: str, binds: list[Bind]) -> None:
+        keys = [bind.key for bind in binds if bind.counter[0] == KIND_SLOTS]
+        if keys:
+            if not self._held.keys:
+                self._held.due = self._loop.time() + RENEW_SECONDS
+            self._held.keys[slot] = keys
+
+    def _enqueue(self, operation: _Operation) -> None:
+        self._queue.append(operation)
         if self._flusher is None:
             self._flusher = self._loop.create_task(self._flush())
 
@@ -150,86 +253,119 @@ class Limiter:
         finally:
             self._flusher = None
 
-    async def _send(self, batch: list[_Item]) -> None:
-        arguments: list[int] = [int(self._clock() * 1_000_000) if self._clock else 0]
-        for item in batch:
-            arguments += (item.requests_limit, item.tokens_limit, item.tokens, item.second)
+    async def _send(self, batch: list[_Operation]) -> None:
+        keys = [key for operation in batch for key in operation.keys]
+        body = orjson.dumps([(o.verb, o.slot, o.second, o.counters) for o in batch])
         try:
             async with asyncio.timeout(REDIS_SECONDS):
-                answers = await self._script(keys=[item.key for item in batch], args=arguments)
+                answers = orjson.loads(await self._script(keys=keys, args=[self._micros() if self._clock else 0, body]))
         except (RedisError, OSError, TimeoutError) as error:
             self._redis_due = self._loop.time() + RETRY_SECONDS
             LIMITER_ERRORS.inc()
             logger.warning("limits_unreachable", error=f"{type(error).__name__}: {error}"[:200])
-            for item in batch:
-                if item.answer is not None and not item.answer.done():
-                    item.answer.set_exception(error)
+            for operation in batch:
+                if operation.answer is not None and not operation.answer.done():
+                    operation.answer.set_exception(error)
             return
-        for item, answer in zip(batch, answers, strict=True):
-            if item.answer is not None and not item.answer.done():
-                item.answer.set_result(tuple(answer))
+        for operation, answer in zip(batch, answers, strict=True):
+            if operation.answer is None:
+                continue
+            if not operation.answer.done():
+                operation.answer.set_result(answer)
+            elif operation.verb == ADMIT and not answer[0]:
+                # Who asked has left in the meantime: the tokens and slots go back.
+                back = [(*counter[:5], -counter[5]) for counter in operation.counters]
+                self._enqueue(_Operation(SETTLE, operation.slot, answer[3], operation.keys, back))
 
-    def _admit_locally(self, item: _Item) -> Answer:
+    def _ask_locally(self, verb: int, binds: list[Bind], slot: str) -> Answer:
         if settings.GATEWAY_LIMITS_WITHOUT_REDIS == "refuse":
-            raise LimitsUnreachable(
-                "The key's limits cannot be checked, because Redis does not answer; try again shortly."
-            )
-        window = self._windows.get(item.key)
-        if window is None:
-            window = self._windows[item.key] = LocalWindow()
-            if len(self._windows) > MAX_WINDOWS:
-                self._windows.popitem(last=False)
-        requests_limit, tokens_limit = _share(item.requests_limit), _share(item.tokens_limit)
-        if tokens_limit >= 0:
-            item.tokens = min(item.tokens, tokens_limit)
-        return window.admit(
-            now=self._now(), requests_limit=requests_limit, tokens_limit=tokens_limit, tokens=item.tokens
+            raise LimitsUnreachable("The limits cannot be checked, because Redis does not answer; try again shortly.")
+        found: list[tuple[LocalCounter, Counter]] = []
+        for at, bind in enumerate(binds):
+            terms = share_counter(bind.counter)
+            binds[at] = Bind(bind.key, terms, bind.label, bind.limit)
+            counter = self._counters.get(bind.key)
+            if counter is None:
+                counter = self._counters[bind.key] = LOCAL[terms[0]]()
+                if len(self._counters) > MAX_COUNTERS:
+                    self._counters.popitem(last=False)
+            found.append((counter, terms))
+        return ask_counters(found, micros=self._micros(), slot=slot, takes=verb == ADMIT)
+
+    def _micros(self) -> int:
+        return int((self._clock() if self._clock else time.time()) * 1_000_000)
+
+
+def bind_limits(limits: tuple[LimitTerms, ...], facts: Facts, model: str) -> Iterator[Bind]:
+    """Give the counters of the limits that apply to a call. Raise TokenLimitReached for a prompt that can never pass."""
+    for limit in limits:
+        if limit.model and limit.model not in (model, facts.model):
+            continue
+        if limit.scope == LimitScope.END_USER:
+            values: tuple[str, ...] = (facts.end_user,) if facts.end_user else ()
+        elif limit.scope == LimitScope.TAG:
+            values = facts.tags
+        elif limit.scope == LimitScope.MODEL:
+            values = (facts.model,) if limit.subject == facts.model else (model,)
+        else:
+            yield from _counters(limit, PREFIX + limit.id, limit.label, facts)
+            continue
+        for value in values:
+            if limit.subject in ("", value):
+                key = f"{PREFIX}{limit.id}:{limit.within}:{hashlib.blake2b(value.encode(), digest_size=12).hexdigest()}"
+                yield from _counters(limit, key, f'{limit.label} "{value}"', facts)
+
+
+def _counters(limit: LimitTerms, key: str, label: str, facts: Facts) -> Iterator[Bind]:
+    requests, tokens = limit.requests, limit.tokens
+    if requests is not None or tokens is not None:
+        most = limit.burst_tokens if limit.is_bucket else tokens
+        amount = 0
+        if most is not None and tokens is not None:
+            if facts.prompt_tokens > most:
+                raise refuse_prompt(label, facts.prompt_tokens, most)
+            amount = min(facts.prompt_tokens + (facts.answer_tokens or 0), most)
+        kind, name = (KIND_BUCKET, key + ":b") if limit.is_bucket else (KIND_WINDOW, key)
+        counter = (
+            kind,
+            -1 if requests is None else requests,
+            -1 if tokens is None else tokens,
+            limit.burst_requests or -1,
+            limit.burst_tokens or -1,
+            amount,
         )
-
-    def _judge(self, caller: Caller, item: _Item, answer: Answer, *, is_local: bool) -> Admission:
-        verdict, requests, tokens, wait_ms, second = answer
-        seconds = max(wait_ms, 1) / 1000
-        if verdict == 0:
-            raise RequestLimitReached(
-                f"The limit of {caller.requests_per_minute} requests per minute of this key is reached; "
-                f"the next one may be sent in {math.ceil(seconds)} s.",
-                retry_after_seconds=seconds,
-                headers=_refused_headers("requests", caller.requests_per_minute, 0, seconds),
-            )
-        if verdict < 0:
-            raise TokenLimitReached(
-                f"The limit of {caller.tokens_per_minute} tokens per minute of this key is reached ({tokens} are used or "
-                f"reserved, this call needs {item.tokens}); it may be sent in {math.ceil(seconds)} s.",
-                retry_after_seconds=seconds,
-                headers=_refused_headers("tokens", caller.tokens_per_minute, tokens, seconds),
-            )
-        return Admission(
-            limit_key=item.key,
-            second=second,
-            reserved_tokens=item.tokens,
-            is_local=is_local,
-            requests_limit=caller.requests_per_minute,
-            requests_left=(caller.requests_per_minute or 0) - requests,
-            tokens_limit=caller.tokens_per_minute,
-            tokens_left=(caller.tokens_per_minute or 0) - tokens,
-        )
-
-    def _now(self) -> float:
-        return self._clock() if self._clock else time.time()
+        yield Bind(name, counter, label, limit)
+    if limit.parallel is not None:
+        yield Bind(key + ":p", (KIND_SLOTS, limit.parallel, -1, -1, -1, 0), label, limit)
 
 
-def _refused_headers(kind: str, limit: int | None, used: int, seconds: float) -> dict[str, str]:
-    left = max((limit or 0) - used, 0) if kind == "tokens" else 0
-    return {
-        f"x-ratelimit-limit-{kind}": str(limit),
-        f"x-ratelimit-remaining-{kind}": str(left),
-        f"x-ratelimit-reset-{kind}": f"{math.ceil(seconds)}s",
-    }
+def share_counter(counter: Counter) -> Counter:
+    """Return this process's share of a counter's limits: at least 1, the amount never more than the whole share."""
+    kind, amount = counter[0], counter[5]
+    shares = [limit if limit < 0 else max(limit // settings.WEB_CONCURRENCY, 1) for limit in counter[1:5]]
+    if shares[1] >= 0:
+        amount = min(amount, shares[3] if kind == KIND_BUCKET else shares[1])
+    return kind, shares[0], shares[1], shares[2], shares[3], amount
 
 
-def _or_none(limit: int | None) -> int:
-    return -1 if limit is None else limit
-
-
-def _share(limit: int) -> int:
-    return limit if limit < 0 else limit // settings.WEB_CONCURRENCY
+def measure_binds(binds: list[Bind], answer: Answer) -> list[Measure]:
+    """Return how every limit behind an answer stands."""
+    found = []
+    for at, bind in enumerate(binds):
+        kind, requests_limit, tokens_limit, requests_burst, tokens_burst, _ = bind.counter
+        requests, tokens = answer[4 + 2 * at], answer[5 + 2 * at]
+        if kind == KIND_SLOTS:
+            found.append(Measure(bind.label, SHORT_OF_SLOTS, requests_limit, requests, 0))
+            continue
+        for short, limit, burst, used in (
+            (SHORT_OF_REQUESTS, requests_limit, requests_burst, requests),
+            (SHORT_OF_TOKENS, tokens_limit, tokens_burst, tokens),
+        ):
+            if limit < 0:
+                continue
+            if kind == KIND_BUCKET:
+                found.append(Measure(bind.label, short, burst, used, -(-used * 60 // limit)))
+            else:
+                # The time until everything is free again: that of the call just let in.
+                found.append(Measure(bind.label, short, limit, used, WINDOW_SECONDS))
+    return found

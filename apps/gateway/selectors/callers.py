@@ -22,23 +22,15 @@ from apps.users.selectors import Credential, Identity, identify_bearer, is_crede
 class Caller:
     """An actor and its restrictions.
 
-    `allowed_models` None means all. Limits are per minute and None for none; `limit_key` names the counters they share.
-    `credential` is None for an actor of another entrance.
+    `allowed_models` None means all; `terms` are what else binds its calls. `credential` is None for an actor of another
+    entrance.
     """
 
     actor: Actor
     allowed_models: frozenset[str] | None = None
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    limit_key: str = ""
     expires_at: datetime | None = None
     credential: Credential | None = None
     terms: Terms = NO_TERMS
-
-    @property
-    def is_limited(self) -> bool:
-        """Tell whether calls have to be counted."""
-        return self.requests_per_minute is not None or self.tokens_per_minute is not None
 
     def may_use(self, model: str) -> bool:
         """Tell whether the model is among those allowed."""
@@ -123,9 +115,6 @@ def _caller_of_key(key: ApiKey, actor: Actor, *, credential: Credential | None, 
     return Caller(
         actor=actor,
         allowed_models=frozenset(key.allowed_models) or None,
-        requests_per_minute=key.requests_per_minute,
-        tokens_per_minute=key.tokens_per_minute,
-        limit_key=str(key.id),
         expires_at=expires_at,
         credential=credential,
         terms=terms_of_key(key),
