@@ -140,3 +140,31 @@ class ResponseDeleted(DomainEvent):
     unheard_because: ClassVar[str] = "the audit trail keeps it"
 
     model: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachePolicyChanged(DomainEvent):
+    """How answers are cached was decided anew, for an organization, one of its teams or one key."""
+
+    type: ClassVar[str] = "cache_policy.changed"
+    aggregate_type: ClassVar[str] = "cache_policy"
+    example: ClassVar[dict[str, Any]] = {
+        "team_id": None,
+        "api_key_id": None,
+        "changed": ["is_semantic", "similarity"],
+    }
+    unheard_because: ClassVar[str] = ONLY_AUDIT
+
+    team_id: UUID | None
+    api_key_id: UUID | None
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachePurged(DomainEvent):
+    """Everything that was cached under a policy was forgotten."""
+
+    type: ClassVar[str] = "cache.purged"
+    aggregate_type: ClassVar[str] = "cache_policy"
+    example: ClassVar[dict[str, Any]] = {}
+    unheard_because: ClassVar[str] = ONLY_AUDIT

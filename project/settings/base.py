@@ -209,6 +209,7 @@ GATEWAY_MAX_BODY_BYTES = 20 * 1024 * 1024
 GATEWAY_PROVIDERS = ENV.providers()
 GATEWAY_LIMITS_WITHOUT_REDIS = ENV.limits_without_redis
 ANALYSIS_MODEL = ENV.analysis_model
+RESPONSES_KEEP_DAYS = ENV.responses_keep_days
 WEB_CONCURRENCY = ENV.web_concurrency
 
 # Every gate of RFC 9700 that the library has is closed.

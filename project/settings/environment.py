@@ -128,6 +128,13 @@ class Environment(BaseSettings):
         alias="PORTICO_ANALYSIS_MODEL",
         description="Model of summaries, titles and the like; unset: the cheapest chat model, off: word rules only.",
     )
+    responses_keep_days: int = Field(
+        30,
+        alias="PORTICO_RESPONSES_KEEP_DAYS",
+        ge=1,
+        le=3650,
+        description="Days after which stored responses of /v1/responses are deleted.",
+    )
     log_format: Literal["console", "json"] = Field(
         "console", alias="PORTICO_LOG_FORMAT", description="Form of log lines."
     )

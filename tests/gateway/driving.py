@@ -21,6 +21,7 @@ class Exchange:
         body: Any = None,
         parts: list[bytes] | None = None,
         method: str = "POST",
+        query: str = "",
         headers: dict[str, str] | None = None,
         leaves_while_sending: bool = False,
     ) -> None:
@@ -33,6 +34,7 @@ class Exchange:
             "type": "http",
             "method": method,
             "path": path,
+            "query_string": query.encode(),
             "headers": [(name.encode(), value.encode()) for name, value in named.items()],
         }
         self._gone = asyncio.Event()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import orjson
@@ -17,16 +18,19 @@ from apps.gateway.edge.counting import count_tokens
 from apps.gateway.edge.exchange import Exchange, Send
 from apps.gateway.edge.listing import get_model, list_models
 from apps.gateway.edge.reading import Receive
+from apps.gateway.edge.responses import RESPONSES, create_response, find_endpoint
 from apps.gateway.errors import MethodRefused, RouteUnknown
 from apps.gateway.runtime import get_runtime
 from apps.gateway.runtime.state import close_journal
 
 logger = structlog.get_logger(__name__)
 
+Endpoint = Callable[[Exchange], Coroutine[Any, Any, None]]
+
 VERSION = "/v1"
 MODELS = "/models"
 COUNT_TOKENS = "/messages/count_tokens"
-BARE_PATHS = frozenset({VERSION, MODELS, COUNT_TOKENS, *DIALECTS})
+BARE_PATHS = frozenset({VERSION, MODELS, COUNT_TOKENS, RESPONSES, *DIALECTS})
 """Answered without `/v1` too."""
 SWITCH_SECONDS = 0.001
 """Longest time that another thread (one that ships usage, say) holds the interpreter while calls wait for it."""
@@ -37,7 +41,7 @@ class GatewayApplication:
 
     def serves(self, path: str) -> bool:
         """Tell whether a path is the gateway's."""
-        return path.startswith(("/v1/", f"{MODELS}/")) or path in BARE_PATHS
+        return path.startswith(("/v1/", f"{MODELS}/", f"{RESPONSES}/")) or path in BARE_PATHS
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one connection scope: a request, or the life of the process."""
@@ -54,14 +58,11 @@ class GatewayApplication:
             return _preflight(exchange)
         if path in DIALECTS:
             return exchange.serve() if method == "POST" else _refuse_method(method, "POST")
-        if path == COUNT_TOKENS:
-            return count_tokens(exchange) if method == "POST" else _refuse_method(method, "POST")
-        if path == MODELS:
-            return _list(exchange) if method == "GET" else _refuse_method(method, "GET")
-        if path.startswith(f"{MODELS}/"):
-            name = path[len(MODELS) + 1 :]
-            return _get(exchange, name) if method == "GET" else _refuse_method(method, "GET")
-        return _refuse_path(exchange.scope["path"])
+        found = _find_endpoint(path)
+        if found is None:
+            return _refuse_path(exchange.scope["path"])
+        work = found.get("GET" if method == "HEAD" else method)
+        return work(exchange) if work is not None else _refuse_method(method, ", ".join(found))
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -95,6 +96,16 @@ def _settle_down() -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
 
 
+def _find_endpoint(path: str) -> dict[str, Endpoint] | None:
+    """Return what answers a path that is no call of a model, by method."""
+    found = ENDPOINTS.get(path)
+    if found is None and path.startswith(f"{MODELS}/"):
+        return {"GET": partial(_get, name=path[len(MODELS) + 1 :])}
+    if found is None and path.startswith(f"{RESPONSES}/"):
+        return find_endpoint(path)
+    return found
+
+
 async def _list(exchange: Exchange) -> None:
     caller = await exchange.authenticate()
     snapshot = await exchange.runtime.catalogue.ready()
@@ -105,6 +116,13 @@ async def _get(exchange: Exchange, name: str) -> None:
     caller = await exchange.authenticate()
     snapshot = await exchange.runtime.catalogue.ready()
     await exchange.send_json(200, orjson.dumps(get_model(snapshot, caller, name)))
+
+
+ENDPOINTS: dict[str, dict[str, Endpoint]] = {
+    COUNT_TOKENS: {"POST": count_tokens},
+    MODELS: {"GET": _list},
+    RESPONSES: {"POST": create_response},
+}
 
 
 async def _preflight(exchange: Exchange) -> None:

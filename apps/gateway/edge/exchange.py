@@ -26,7 +26,7 @@ from apps.gateway.edge.reading import (
     read_body,
     read_secret,
 )
-from apps.gateway.edge.streaming import EventStream
+from apps.gateway.edge.streaming import EventStream, Keeper
 from apps.gateway.errors import ParameterInvalid
 from apps.gateway.runtime import Runtime
 from apps.gateway.runtime.metrics import OVERHEAD, REFUSALS
@@ -52,7 +52,7 @@ ACCEPTED_ID = re.compile(rb"^[A-Za-z0-9._-]{8,128}$")
 class Exchange:
     """A request and its answer. `send` is called by one task at a time, pings aside."""
 
-    __slots__ = ("_begun", "_call", "_given_id", "_is_answered", "_send", "_watch", "dialect", "headers", "receive", "request_id", "runtime", "scope", "stream")  # fmt: skip
+    __slots__ = ("_begun", "_call", "_further", "_given_id", "_is_answered", "_send", "_watch", "dialect", "headers", "keeper", "receive", "request_id", "runtime", "scope", "stream")  # fmt: skip
 
     def __init__(
         self,
@@ -77,7 +77,10 @@ class Exchange:
         self._call: RunningCall | None = None
         self._watch: asyncio.Task[None] | None = None
         self._is_answered = False
+        self._further: Headers = []
         self.stream: EventStream | None = None
+        self.keeper: Keeper | None = None
+        """Keeps the answer, where somebody may want to read it again."""
 
     # Answering
 
@@ -125,27 +128,49 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": status, "headers": head})
         await self._send({"type": "http.response.body", "body": b""})
 
+    async def begin_stream(self, content_type: bytes, headers: Headers) -> None:
+        """Begin an answer that is no call's, to be sent in parts."""
+        head = self._head(content_type, headers)
+        await self._send({"type": "http.response.start", "status": 200, "headers": head})
+
+    async def send_part(self, body: bytes, *, is_last: bool) -> None:
+        """Send a part of an answer that has begun."""
+        await self._send({"type": "http.response.body", "body": body, "more_body": not is_last})
+
+    def add_header(self, name: bytes, value: bytes) -> None:
+        """Send a further header with the answer."""
+        self._further.append((name, value))
+
     # Requests
 
     async def serve(self) -> None:
         """Answer a call of a model in the dialect of its path."""
         caller = await self.authenticate()
+        asked = self.dialect.read(await self.read_object())
+        call = self._call = await self.prepare(caller, asked)
+        await self.deliver(call, asked)
+
+    async def prepare(self, caller: Caller, asked: Asked, *, tags: tuple[str, ...] = ()) -> RunningCall:
+        """Let a call in; `tags` come from its body. Whoever asks for it has to deliver or to release it."""
         dialect = self.dialect
-        asked = dialect.read(await self.read_object())
-        call = self._call = await prepare_call(
+        return await prepare_call(
             runtime=self.runtime,
             caller=caller,
             request=asked.request,
             kind=dialect.kind,
             endpoint=dialect.endpoint,
             request_id=self.request_id,
-            tags=self._read_tags(),
+            tags=self._read_tags() + tags,
             native=asked.native,
             native_dialect=dialect.name,
             native_headers=self.passed_on() if asked.native is not None else None,
             native_only=asked.native_only,
             cache_control=self._read_cache_control(),
         )
+
+    async def deliver(self, call: RunningCall, asked: Asked) -> None:
+        """Make a call and answer with what comes, as a whole or as a stream."""
+        self._call = call
         call.on_tick = self._tick
         if call.is_stream:
             await self._answer_stream(call, asked)
@@ -197,6 +222,8 @@ class Exchange:
     async def _answer_whole(self, call: RunningCall, asked: Asked) -> None:
         completion = await call.result()
         body = self.dialect.write(completion, call, asked)
+        if self.keeper is not None:
+            await self.keeper.keep_whole(body)
         overhead = time.perf_counter() - self._begun - call.upstream_seconds
         OVERHEAD.observe(overhead)
         headers = self._call_headers(call)
@@ -209,6 +236,7 @@ class Exchange:
             send=self._send,
             call=call,
             writer=self.dialect.writer(call, asked),
+            keeper=self.keeper,
             head=lambda content_type: self._head(content_type, self._call_headers(call)),
         )
         await call.start()
@@ -251,6 +279,8 @@ class Exchange:
             head.append((b"content-length", b"%d" % len(body)))
         if headers:
             head += headers
+        if self._further:
+            head += self._further
         origin = self.headers.get(b"origin")
         if origin is not None:
             head += cors_headers(origin)
