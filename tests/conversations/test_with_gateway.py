@@ -98,7 +98,7 @@ async def test_the_keys_limits_hold_here_too(chatter: Chatter, sandbox: None) ->
     refused = await chatter.post("/chat", {"content": "Hi", "model": "sandbox-small"})
     problem = refused.json()
     assert (refused.status_code, problem["code"]) == (429, "gateway.request_limit_reached")
-    assert problem["title"] == "The key's limit of requests per minute is reached"
+    assert problem["title"] == "A limit of requests per minute is reached"
     assert 1 <= int(refused.headers["Retry-After"]) <= 61
 
 
