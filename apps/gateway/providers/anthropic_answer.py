@@ -54,7 +54,7 @@ def translate_answer(answer: dict[str, Any], usage: Usage | None, model: str) ->
     if isinstance(details, dict) and answer.get("stop_reason") == "refusal":
         message["refusal"] = details.get("explanation")
     finish_reason = translate_stop_reason(answer.get("stop_reason"))
-    choice = {"index": 0, "message": message, "finish_reason": finish_reason, "logprobs": None}
+    choice = {"index": 0, "message": message, "finish_reason": finish_reason, "logprobs": None, **tell_stop(answer)}
     payload = {
         "id": make_completion_id(answer.get("id")),
         "object": "chat.completion",
@@ -70,6 +70,12 @@ def translate_answer(answer: dict[str, Any], usage: Usage | None, model: str) ->
 def translate_stop_reason(reason: object) -> str:
     """Return OpenAI's finish reason; what is unknown is an ordinary stop."""
     return FINISH_REASONS.get(reason, "stop") if isinstance(reason, str) else "stop"
+
+
+def tell_stop(ended: dict[str, Any]) -> dict[str, Any]:
+    """Return the field in which servers of OpenAI's format tell of a stop sequence that was met, beside `finish_reason`."""
+    is_met = ended.get("stop_reason") == "stop_sequence" and isinstance(ended.get("stop_sequence"), str)
+    return {"stop_reason": ended["stop_sequence"]} if is_met else {}
 
 
 def parse_anthropic_usage(usage: object, before: Usage | None = None) -> Usage | None:

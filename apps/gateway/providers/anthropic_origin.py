@@ -18,7 +18,7 @@ MAX_USER = 64
 """OpenAI's longest `user`."""
 
 _OWN_FIELDS = frozenset({ORIGIN, "cache_control", "metadata", "output_config", "thinking", "top_k"})
-_OPENAI = re.compile(r"^(?:ft:)?(?:gpt-|chatgpt-|o\d)")
+_OPENAI = re.compile(r"^(?:ft:)?(?:gpt-(?!oss)|chatgpt-|o\d)")
 _OPENAI_REASONING = re.compile(r"^(?:ft:)?(?:o\d|gpt-(?:[5-9]|\d\d))")
 _REFUSED_WHILE_REASONING = ("temperature", "top_p", "stop")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from apps.gateway.providers.anthropic_answer import parse_anthropic_usage, translate_stop_reason
+from apps.gateway.providers.anthropic_answer import parse_anthropic_usage, tell_stop, translate_stop_reason
 from apps.gateway.providers.base import Chunk, Target, UpstreamBroken, Usage
 from apps.gateway.providers.chunk_writer import ChunkWriter, make_completion_id
 from apps.gateway.providers.refusals import error_from_object, status_of
@@ -135,10 +135,11 @@ class AnthropicStream:
     def _finish(self, event: dict[str, Any], writer: ChunkWriter, chunks: list[Chunk]) -> None:
         self._usage = parse_anthropic_usage(event.get("usage"), self._usage)
         delta = event.get("delta")
-        reason = delta.get("stop_reason") if isinstance(delta, dict) else None
+        delta = delta if isinstance(delta, dict) else {}
+        reason = delta.get("stop_reason")
         if reason and not self._has_finished:
             self._has_finished = True
-            chunks.append(writer.write_finish(translate_stop_reason(reason), self._usage))
+            chunks.append(writer.write_finish(translate_stop_reason(reason), self._usage, **tell_stop(delta)))
         elif self._usage is not None:
             chunks.append(Chunk(b"", usage=self._usage))
 

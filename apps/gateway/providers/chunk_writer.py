@@ -68,9 +68,9 @@ class ChunkWriter:
         """Return a fragment of a tool call's arguments."""
         return self._delta({"tool_calls": [{"index": index, "function": {"arguments": fragment}}]}, other_text=fragment)
 
-    def write_finish(self, finish_reason: str, usage: Usage | None = None) -> Chunk:
-        """Return the last chunk with a choice."""
-        return self._delta({}, finish_reason=finish_reason, usage=usage)
+    def write_finish(self, finish_reason: str, usage: Usage | None = None, *, stop_reason: str | None = None) -> Chunk:
+        """Return the last chunk with a choice; `stop_reason` is the stop sequence that was met, where one was."""
+        return self._delta({}, finish_reason=finish_reason, usage=usage, stop_reason=stop_reason)
 
     def write_usage(self, usage: Usage) -> Chunk:
         """Return the chunk that ends a stream whose client asked for usage."""
@@ -85,7 +85,10 @@ class ChunkWriter:
         other_text: str = "",
         finish_reason: str | None = None,
         usage: Usage | None = None,
+        stop_reason: str | None = None,
     ) -> Chunk:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
+        choice: dict[str, Any] = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
+        if stop_reason is not None:
+            choice["stop_reason"] = stop_reason
         data = orjson.dumps({**self._head, "choices": [choice], **self._tail})
         return Chunk(data, text, other_text, usage, finish_reason)

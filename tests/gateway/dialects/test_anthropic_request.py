@@ -1,0 +1,530 @@
+"""Requests in Anthropic's format, as the canonical form has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from apps.core.errors import AppError
+from apps.gateway.dialects.anthropic.checks import check_message_request
+from apps.gateway.dialects.anthropic.request import BILLING_LINE, end_user_of, fit_request, read_request
+from apps.gateway.dialects.base import Asked
+from apps.gateway.dialects.openai_checks import check_chat
+from apps.gateway.errors import ParameterInvalid, ParameterMissing
+from apps.gateway.providers.anthropic_origin import ORIGIN, UNSIGNED
+
+MARK = {"type": "ephemeral"}
+PIXEL = "iVBORw0KGgo="
+TOOL = {"name": "look", "description": "Look it up.", "input_schema": {"properties": {"q": {"type": "string"}}}}
+
+
+def read(*content: dict[str, Any] | str, **fields: Any) -> Asked:
+    """Read a request whose only turn has this content."""
+    turn = {
+        "role": "user",
+        "content": content[0] if len(content) == 1 and isinstance(content[0], str) else list(content),
+    }
+    body = {"model": "m", "max_tokens": 100, "messages": [turn], **fields}
+    check_message_request(body)
+    asked = read_request(body)
+    check_chat(asked.request)
+    return asked
+
+
+def read_turns(*turns: tuple[str, Any], **fields: Any) -> list[dict[str, Any]]:
+    messages = [{"role": role, "content": content} for role, content in turns]
+    return read("x", **{"messages": messages, **fields}).request["messages"]
+
+
+def test_the_smallest_request() -> None:
+    asked = read("Hi")
+    assert asked.request == {
+        "model": "m",
+        "messages": [{"role": "user", "content": "Hi"}],
+        "max_tokens": 100,
+        ORIGIN: True,
+    }
+    assert asked.native == {"model": "m", "max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}]}
+    assert asked.native_only == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"temperature": 0.5}, {"temperature": 0.5}),
+        ({"top_p": 0.9, "top_k": 5}, {"top_p": 0.9, "top_k": 5}),
+        ({"stream": True}, {"stream": True}),
+        ({"stream": False}, {}),
+        ({"stop_sequences": ["END"]}, {"stop": ["END"]}),
+        ({"stop_sequences": []}, {}),
+        ({"metadata": {"user_id": "u-1"}}, {"user": "u-1"}),
+        ({"metadata": {"user_id": None}}, {}),
+        ({"metadata": {"tags": ["a", "b"]}}, {"metadata": {"tags": ["a", "b"]}}),
+        ({"service_tier": "auto"}, {"service_tier": "auto"}),
+        ({"service_tier": "standard_only"}, {"service_tier": "default"}),
+        ({"cache_control": MARK}, {"cache_control": MARK}),
+        ({"context_management": {"edits": []}, "speed": "fast", "brand_new": 1}, {}),
+        ({"tools": [], "tool_choice": {"type": "auto"}}, {}),
+        ({"thinking": {"type": "disabled"}}, {"thinking": {"type": "disabled"}}),
+        ({"thinking": {"type": "adaptive"}}, {"thinking": {"type": "adaptive"}}),
+        (
+            {"thinking": {"type": "enabled", "budget_tokens": 2_000}},
+            {"thinking": {"type": "enabled", "budget_tokens": 2_000}, "reasoning_effort": "low"},
+        ),
+        (
+            {"thinking": {"type": "enabled", "budget_tokens": 10_000}},
+            {"thinking": {"type": "enabled", "budget_tokens": 10_000}, "reasoning_effort": "medium"},
+        ),
+        (
+            {"thinking": {"type": "enabled", "budget_tokens": 31_999}},
+            {"thinking": {"type": "enabled", "budget_tokens": 31_999}, "reasoning_effort": "high"},
+        ),
+        (
+            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "max"}},
+            {
+                "thinking": {"type": "adaptive"},
+                "output_config": {"effort": "max"},
+                "reasoning_effort": "high",
+            },
+        ),
+        ({"output_config": {"effort": "unheard of"}}, {}),
+    ],
+)
+def test_fields(given: dict[str, Any], expected: dict[str, Any]) -> None:
+    asked = read("Hi", **given)
+    plain = {"model", "messages", "max_tokens", ORIGIN}
+    assert {name: value for name, value in asked.request.items() if name not in plain} == expected
+
+
+@pytest.mark.parametrize(
+    ("system", "expected"),
+    [
+        ("Be brief.", "Be brief."),
+        ([{"type": "text", "text": "One."}, {"type": "text", "text": "Two."}], "One.\n\nTwo."),
+        (
+            [{"type": "text", "text": "One.", "cache_control": MARK}, {"type": "text", "text": "Two."}],
+            [{"type": "text", "text": "One.", "cache_control": MARK}, {"type": "text", "text": "Two."}],
+        ),
+        ([{"type": "text", "text": f"{BILLING_LINE} cc_version=2;"}, {"type": "text", "text": "One."}], "One."),
+    ],
+)
+def test_the_system_prompt_comes_first(system: Any, expected: Any) -> None:
+    messages = read("Hi", system=system).request["messages"]
+    assert messages == [{"role": "system", "content": expected}, {"role": "user", "content": "Hi"}]
+
+
+def test_an_empty_system_prompt_is_none() -> None:
+    assert read("Hi", system="").request["messages"] == [{"role": "user", "content": "Hi"}]
+
+
+def test_a_system_message_keeps_its_place() -> None:
+    turns = read_turns(("user", "Hi"), ("system", [{"type": "text", "text": "Now be brief."}]))
+    assert turns == [{"role": "user", "content": "Hi"}, {"role": "system", "content": "Now be brief."}]
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        (
+            {"type": "text", "text": "Hi", "cache_control": MARK},
+            [{"type": "text", "text": "Hi", "cache_control": MARK}],
+        ),
+        (
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}},
+            [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}],
+        ),
+        (
+            {"type": "image", "source": {"type": "url", "url": "https://a.example/x.png"}},
+            [{"type": "image_url", "image_url": {"url": "https://a.example/x.png"}}],
+        ),
+        (
+            {
+                "type": "document",
+                "title": "Report.pdf",
+                "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERg=="},
+            },
+            [
+                {
+                    "type": "file",
+                    "file": {"filename": "Report.pdf", "file_data": "data:application/pdf;base64,JVBERg=="},
+                }
+            ],
+        ),
+        (
+            {
+                "type": "document",
+                "title": "Note",
+                "source": {"type": "text", "media_type": "text/plain", "data": "abc"},
+            },
+            "Note\n\nabc",
+        ),
+        ({"type": "document", "source": {"type": "content", "content": "abc"}}, "abc"),
+        (
+            {"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": "abc"}]}},
+            "abc",
+        ),
+        (
+            {
+                "type": "search_result",
+                "title": "T",
+                "source": "https://a.example",
+                "content": [{"type": "text", "text": "found"}],
+            },
+            "T\nhttps://a.example\nfound",
+        ),
+    ],
+    ids=["marked", "image", "image-url", "pdf", "plain", "content-text", "content-blocks", "search-result"],
+)
+def test_blocks_of_a_user(block: dict[str, Any], expected: Any) -> None:
+    assert read(block).request["messages"] == [{"role": "user", "content": expected}]
+
+
+def test_an_empty_text_is_left_out() -> None:
+    assert read({"type": "text", "text": ""}, {"type": "text", "text": "Hi"}).request["messages"] == [
+        {"role": "user", "content": "Hi"}
+    ]
+
+
+def test_tool_calls_and_their_results() -> None:
+    turns = read_turns(
+        ("user", "Weather?"),
+        (
+            "assistant",
+            [
+                {"type": "text", "text": "I look."},
+                {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {"q": "x"}},
+                {"type": "tool_use", "id": "toolu_2", "name": "look", "input": {}},
+            ],
+        ),
+        (
+            "user",
+            [
+                {"type": "tool_result", "tool_use_id": "toolu_1", "content": "rain", "cache_control": MARK},
+                {"type": "tool_result", "tool_use_id": "toolu_2", "is_error": True, "content": "no such place"},
+                {"type": "text", "text": "Go on."},
+            ],
+        ),
+    )
+    assert turns[1] == {
+        "role": "assistant",
+        "content": "I look.",
+        "tool_calls": [
+            {"id": "toolu_1", "type": "function", "function": {"name": "look", "arguments": '{"q":"x"}'}},
+            {"id": "toolu_2", "type": "function", "function": {"name": "look", "arguments": "{}"}},
+        ],
+    }
+    assert turns[2:] == [
+        {"role": "tool", "tool_call_id": "toolu_1", "content": "rain", "cache_control": MARK},
+        {"role": "tool", "tool_call_id": "toolu_2", "content": "Error: no such place"},
+        {"role": "user", "content": "Go on."},
+    ]
+
+
+def test_images_of_a_result_follow_in_the_users_message() -> None:
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": [{"type": "text", "text": "shot"}, image]}
+    assert read(result).request["messages"] == [
+        {"role": "tool", "tool_call_id": "toolu_1", "content": "shot"},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "Beside the result of tool call toolu_1:"},
+                {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}},
+            ],
+        },
+    ]
+
+
+def test_a_result_without_content_and_one_that_names_tools() -> None:
+    reference = {"type": "tool_reference", "tool_name": "grep"}
+    asked = read(
+        {"type": "tool_result", "tool_use_id": "toolu_1"},
+        {"type": "tool_result", "tool_use_id": "toolu_2", "content": [reference]},
+    )
+    assert [message["content"] for message in asked.request["messages"]] == ["", "Tool: grep"]
+
+
+def test_signed_thoughts_stay_whole_and_unsigned_ones_become_reasoning() -> None:
+    signed = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
+    hidden = {"type": "redacted_thinking", "data": "xyz"}
+    unsigned = {"type": "thinking", "thinking": "so", "signature": UNSIGNED}
+    answer = {"type": "text", "text": "Yes."}
+    turns = read_turns(("user", "Hi"), ("assistant", [signed, hidden, unsigned, answer]))
+    assert turns[1] == {
+        "role": "assistant",
+        "content": "Yes.",
+        "reasoning_content": "so",
+        "thinking_blocks": [signed, hidden],
+    }
+
+
+def test_no_claude_gets_thoughts_back_that_none_has_signed() -> None:
+    unsigned = {"type": "thinking", "thinking": "so", "signature": UNSIGNED}
+    answer = {"type": "text", "text": "Yes."}
+    messages = [
+        {"role": "user", "content": [{"type": "text", "text": "Hi"}]},
+        {"role": "assistant", "content": [unsigned, answer]},
+        {"role": "assistant", "content": "And so on."},
+    ]
+    asked = read("x", messages=messages)
+    assert asked.native is not None
+    assert asked.native["messages"] == [
+        messages[0],
+        {"role": "assistant", "content": [answer]},
+        messages[2],
+    ]
+    assert messages[1]["content"] == [unsigned, answer]
+
+
+def test_an_assistant_who_only_thought_said_nothing() -> None:
+    thought = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
+    assert read_turns(("user", "Hi"), ("assistant", [thought])) == [{"role": "user", "content": "Hi"}]
+
+
+def test_tags_do_not_reach_anthropic() -> None:
+    asked = read("Hi", metadata={"user_id": "u", "tags": "a,b"})
+    assert asked.native is not None
+    assert asked.native["metadata"] == {"user_id": "u"}
+
+
+def test_tools() -> None:
+    asked = read("Hi", tools=[{**TOOL, "cache_control": MARK, "type": "custom", "defer_loading": True}])
+    assert asked.request["tools"] == [
+        {
+            "type": "function",
+            "function": {
+                "name": "look",
+                "description": "Look it up.",
+                "parameters": {"type": "object", "properties": {"q": {"type": "string"}}},
+            },
+            "cache_control": MARK,
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ({"type": "auto"}, {"tool_choice": "auto"}),
+        ({"type": "any"}, {"tool_choice": "required"}),
+        ({"type": "none"}, {"tool_choice": "none"}),
+        ({"type": "tool", "name": "look"}, {"tool_choice": {"type": "function", "function": {"name": "look"}}}),
+        (
+            {"type": "auto", "disable_parallel_tool_use": True},
+            {"tool_choice": "auto", "parallel_tool_calls": False},
+        ),
+        ({"type": "none", "disable_parallel_tool_use": True}, {"tool_choice": "none"}),
+        (None, {}),
+    ],
+)
+def test_the_choice_of_tools(choice: dict[str, Any] | None, expected: dict[str, Any]) -> None:
+    request = read("Hi", tools=[TOOL], tool_choice=choice).request
+    assert {name: request[name] for name in ("tool_choice", "parallel_tool_calls") if name in request} == expected
+
+
+CLOSED = {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"], "additionalProperties": False}
+
+
+@pytest.mark.parametrize(
+    ("schema", "is_strict"),
+    [
+        (CLOSED, True),
+        ({**CLOSED, "required": []}, False),
+        ({"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]}, False),
+        ({**CLOSED, "properties": {"q": {"type": "array", "items": {"type": "object", "properties": {}}}}}, False),
+        ({**CLOSED, "properties": {"q": {"anyOf": [CLOSED, {"type": "null"}]}}}, True),
+    ],
+    ids=["closed", "optional", "open", "open-inside", "closed-inside"],
+)
+def test_strictness_only_where_openais_rules_are_kept(schema: dict[str, Any], *, is_strict: bool) -> None:
+    request = read(
+        "Hi",
+        tools=[{"name": "look", "input_schema": schema, "strict": True}],
+        output_config={"format": {"type": "json_schema", "schema": schema}},
+    ).request
+    assert ("strict" in request["tools"][0]["function"]) is is_strict
+    expected = {"name": "answer", "schema": schema, **({"strict": True} if is_strict else {})}
+    assert request["response_format"] == {"type": "json_schema", "json_schema": expected}
+
+
+def test_the_older_name_of_the_format() -> None:
+    request = read("Hi", output_format={"type": "json_schema", "schema": CLOSED}).request
+    assert request["response_format"]["json_schema"]["schema"] == CLOSED
+
+
+def test_long_names_of_tools_are_shortened_alike_everywhere_and_remembered() -> None:
+    name = "mcp__a_server_with_a_long_name__" + "x" * 60
+    use = {"type": "tool_use", "id": "toolu_1", "name": name, "input": {}}
+    asked = read(
+        "x",
+        messages=[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": [use]}],
+        tools=[{"name": name, "input_schema": {}}],
+        tool_choice={"type": "tool", "name": name},
+    )
+    short = asked.request["tools"][0]["function"]["name"]
+    assert len(short) == 64
+    assert asked.request["messages"][1]["tool_calls"][0]["function"]["name"] == short
+    assert asked.request["tool_choice"]["function"]["name"] == short
+    assert asked.options.names == {short: name}
+    assert asked.native is not None
+    assert asked.native["tools"][0]["name"] == name
+
+
+@pytest.mark.parametrize(
+    ("fields", "block", "what"),
+    [
+        (
+            {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
+            None,
+            "the tool 'web_search' (web_search_20250305)",
+        ),
+        ({"tools": [{"type": "mcp_toolset"}]}, None, "the tool 'mcp_toolset' (mcp_toolset)"),
+        ({"mcp_servers": [{"type": "url", "name": "x"}]}, None, "`mcp_servers`"),
+        ({}, {"type": "container_upload", "file_id": "f"}, "content of type 'container_upload'"),
+        (
+            {},
+            {"type": "image", "source": {"type": "file", "file_id": "f"}},
+            "an image from a source of type 'file'",
+        ),
+        (
+            {},
+            {"type": "document", "source": {"type": "url", "url": "https://a.example/a.pdf"}},
+            "a document from a source of type 'url'",
+        ),
+    ],
+)
+def test_what_only_anthropic_understands_is_named(
+    fields: dict[str, Any], block: dict[str, Any] | None, what: str
+) -> None:
+    blocks = [{"type": "text", "text": "Hi"}, *([block] if block else [])]
+    asked = read(*blocks, **fields)
+    assert asked.native_only == (
+        f"Only Anthropic itself understands {what}, and this call cannot go there as it is. "
+        "Leave that out, or choose a Claude model whose provider is of the kind anthropic."
+    )
+    assert "tools" not in asked.request
+    assert asked.request["messages"] == [{"role": "user", "content": "Hi"}]
+
+
+@pytest.mark.parametrize(
+    ("thinking", "shows"),
+    [
+        (None, False),
+        ({"type": "disabled"}, False),
+        ({"type": "enabled", "budget_tokens": 1024}, True),
+        ({"type": "adaptive"}, True),
+        ({"type": "adaptive", "display": "omitted"}, False),
+    ],
+)
+def test_thinking_is_shown_to_those_who_asked(thinking: dict[str, Any] | None, *, shows: bool) -> None:
+    assert read("Hi", thinking=thinking).options.shows_thinking is shows
+
+
+@pytest.mark.parametrize(
+    ("user_id", "person"),
+    [
+        ("u-1", "u-1"),
+        ("user_ab12_account_c-3_session_d-4", "user_ab12_account_c-3"),
+        (orjson.dumps({"device_id": "d", "account_uuid": "a", "session_id": "s"}).decode(), "a"),
+        (orjson.dumps({"device_id": "d", "account_uuid": "", "session_id": "s"}).decode(), "d"),
+        ("{broken", "{broken"),
+        ("{}", "{}"),
+    ],
+)
+def test_a_session_is_no_person(user_id: str, person: str) -> None:
+    assert end_user_of(user_id) == person
+
+
+@pytest.mark.parametrize(
+    ("limit", "can_reason", "expected"),
+    [
+        (None, True, {"max_tokens": 32_000, "reasoning_effort": "high"}),
+        (16_384, True, {"max_tokens": 16_384, "reasoning_effort": "high"}),
+        (64_000, False, {"max_tokens": 32_000}),
+    ],
+)
+def test_a_request_is_fitted_to_its_model(limit: int | None, expected: dict[str, Any], *, can_reason: bool) -> None:
+    request = {"max_tokens": 32_000, "reasoning_effort": "high"}
+    fit_request(request, max_output_tokens=limit, can_reason=can_reason)
+    assert request == expected
+
+
+def body(**fields: Any) -> dict[str, Any]:
+    return {"model": "m", "max_tokens": 10, "messages": [{"role": "user", "content": "Hi"}], **fields}
+
+
+def turn(content: Any, role: Any = "user") -> dict[str, Any]:
+    return body(messages=[{"role": role, "content": content}])
+
+
+WRONG: list[tuple[dict[str, Any], type[AppError], str]] = [
+    (body(model=None), ParameterMissing, "model"),
+    (body(model=""), ParameterMissing, "model"),
+    (body(model=1), ParameterInvalid, "model"),
+    (body(max_tokens=None), ParameterMissing, "max_tokens"),
+    (body(max_tokens=0), ParameterInvalid, "max_tokens"),
+    (body(max_tokens=True), ParameterInvalid, "max_tokens"),
+    (body(max_tokens="9"), ParameterInvalid, "max_tokens"),
+    (body(messages=None), ParameterMissing, "messages"),
+    (body(messages=[]), ParameterInvalid, "messages"),
+    (body(messages="Hi"), ParameterInvalid, "messages"),
+    (body(messages=["Hi"]), ParameterInvalid, "messages.0"),
+    (turn("Hi", role=None), ParameterMissing, "messages.0.role"),
+    (turn("Hi", role="tool"), ParameterInvalid, "messages.0.role"),
+    (turn("Hi", role=["user"]), ParameterInvalid, "messages.0.role"),
+    (turn(None), ParameterMissing, "messages.0.content"),
+    (turn(5), ParameterInvalid, "messages.0.content"),
+    (turn(["Hi"]), ParameterInvalid, "messages.0.content.0"),
+    (turn([{"text": "Hi"}]), ParameterMissing, "messages.0.content.0.type"),
+    (turn([{"type": 5}]), ParameterMissing, "messages.0.content.0.type"),
+    (turn([{"type": "text"}]), ParameterMissing, "messages.0.content.0.text"),
+    (turn([{"type": "text", "text": 5}]), ParameterInvalid, "messages.0.content.0.text"),
+    (turn([{"type": "image"}]), ParameterMissing, "messages.0.content.0.source.type"),
+    (turn([{"type": "image", "source": {"type": "url"}}]), ParameterMissing, "messages.0.content.0.source.url"),
+    (turn([{"type": "tool_result", "content": "x"}]), ParameterMissing, "messages.0.content.0.tool_use_id"),
+    (
+        turn([{"type": "tool_result", "tool_use_id": "t", "content": 5}]),
+        ParameterInvalid,
+        "messages.0.content.0.content",
+    ),
+    (turn([{"type": "search_result"}]), ParameterInvalid, "messages.0.content.0.content"),
+    (
+        turn([{"type": "tool_use", "id": "t", "name": "n", "input": []}], role="assistant"),
+        ParameterInvalid,
+        "messages.0.content.0.input",
+    ),
+    (turn([{"type": "tool_use", "name": "n"}], role="assistant"), ParameterMissing, "messages.0.content.0.id"),
+    (body(system=5), ParameterInvalid, "system"),
+    (body(system=[{"type": "image"}]), ParameterInvalid, "system.0.text"),
+    (body(stream="yes"), ParameterInvalid, "stream"),
+    (body(temperature="hot"), ParameterInvalid, "temperature"),
+    (body(top_k=-1), ParameterInvalid, "top_k"),
+    (body(stop_sequences="END"), ParameterInvalid, "stop_sequences"),
+    (body(metadata="u"), ParameterInvalid, "metadata"),
+    (body(metadata={"user_id": 5}), ParameterInvalid, "metadata.user_id"),
+    (body(thinking=True), ParameterInvalid, "thinking"),
+    (body(thinking={}), ParameterMissing, "thinking.type"),
+    (body(output_config="high"), ParameterInvalid, "output_config"),
+    (body(tools={}), ParameterInvalid, "tools"),
+    (body(tools=["look"]), ParameterInvalid, "tools.0"),
+    (body(tools=[{"type": 5}]), ParameterInvalid, "tools.0.type"),
+    (body(tools=[{"input_schema": {}}]), ParameterMissing, "tools.0.name"),
+    (body(tools=[{"name": "look"}]), ParameterMissing, "tools.0.input_schema"),
+    (body(tool_choice="auto"), ParameterInvalid, "tool_choice"),
+    (body(tool_choice={"type": "tool"}), ParameterMissing, "tool_choice.name"),
+]
+
+
+@pytest.mark.parametrize(("given", "error", "param"), WRONG, ids=[f"{at}-{row[2]}" for at, row in enumerate(WRONG)])
+def test_what_is_wrong_is_named(given: dict[str, Any], error: type[AppError], param: str) -> None:
+    with pytest.raises(error) as caught:
+        _read_checked(given)
+    assert caught.value.param == param
+    assert caught.value.message.startswith(f"{param}: ")
+
+
+def _read_checked(given: dict[str, Any]) -> None:
+    check_message_request(given)
+    read_request(given)
