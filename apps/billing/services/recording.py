@@ -152,56 +152,27 @@ ADD_TO_HOURS = f"""
         first_token_ms_sum = held.first_token_ms_sum + excluded.first_token_ms_sum,
         first_token_count = held.first_token_count + excluded.first_token_count
 """  # noqa: S608
-# The locking subquery is drained in its own order before the first row is updated.
+# The locks come first, in order; the change then begins when nobody can be in the way, and sees what they wrote. An UPDATE
+# that waits for another would have to look again at what it has joined, and may then pass over a row.
+LOCK_BALANCES = f"""
+    SELECT id FROM billing_ledger_account
+    WHERE currency IN (SELECT currency FROM {INCOMING})
+        AND (kind = 'revenue' OR organization_id IN (SELECT organization_id FROM {INCOMING}))
+    ORDER BY id FOR NO KEY UPDATE
+"""  # noqa: S608
 MOVE_BALANCES = f"""
-    WITH moved AS (
+    UPDATE billing_ledger_account AS account
+    SET balance_micros = account.balance_micros + moved.micros, updated_at = now()
+    FROM (
         SELECT 'usage' AS kind, organization_id, currency, sum(cost_micros) AS micros
         FROM {INCOMING} GROUP BY organization_id, currency
         UNION ALL
         SELECT 'revenue', NULL, currency, -sum(cost_micros) FROM {INCOMING} GROUP BY currency
-    ), held AS MATERIALIZED (
-        SELECT account.id, moved.micros
-        FROM billing_ledger_account AS account
-        JOIN moved ON account.kind = moved.kind AND account.currency = moved.currency
-            AND account.organization_id IS NOT DISTINCT FROM moved.organization_id
-        ORDER BY account.id
-        FOR NO KEY UPDATE OF account
-    )
-    UPDATE billing_ledger_account AS account
-    SET balance_micros = account.balance_micros + held.micros, updated_at = now()
-    FROM held WHERE account.id = held.id
+    ) AS moved
+    WHERE account.kind = moved.kind AND account.currency = moved.currency
+        AND account.organization_id IS NOT DISTINCT FROM moved.organization_id
 """  # noqa: S608
-# Locks every period that the batch concerns, in order; a lease is only touched by who holds its period's lock.
-ADD_TO_BUDGETS = f"""
-    INSERT INTO billing_budget_period AS held (budget_id, subject, starts_at, ends_at, spent_micros)
-    SELECT budget_id, subject, starts_at, ends_at, sum(cost_micros) FROM (
-        SELECT matched.* FROM ({matches_sql(INCOMING)}) AS matched
-        UNION ALL
-        SELECT period.budget_id, period.subject, period.starts_at, period.ends_at, 0
-        FROM billing_budget_period AS period JOIN billing_budget_lease AS lease ON lease.period_id = period.id
-        WHERE lease.id IN (SELECT unnest(lease_ids) FROM {INCOMING})
-    ) AS concerned
-    GROUP BY budget_id, subject, starts_at, ends_at
-    ORDER BY budget_id, subject, starts_at
-    ON CONFLICT (budget_id, subject, starts_at) DO UPDATE SET spent_micros = held.spent_micros + excluded.spent_micros
-"""  # noqa: S608
-# A call that cost more than it had reserved takes the rest of its lease; what is beyond is spent all the same.
-MOVE_LEASES = f"""
-    WITH charged AS (
-        SELECT lease_id, sum(cost_micros) AS micros FROM {INCOMING}, unnest(lease_ids) AS lease_id GROUP BY lease_id
-    ), before AS (
-        SELECT lease.id, lease.period_id, least(lease.amount_micros, charged.micros) AS micros
-        FROM billing_budget_lease AS lease JOIN charged ON charged.lease_id = lease.id
-    ), lowered AS (
-        UPDATE billing_budget_lease AS lease SET amount_micros = lease.amount_micros - before.micros
-        FROM before WHERE before.id = lease.id
-    )
-    UPDATE billing_budget_period AS period SET leased_micros = period.leased_micros - freed.micros
-    FROM (SELECT period_id, sum(micros) AS micros FROM before GROUP BY period_id) AS freed
-    WHERE freed.period_id = period.id
-"""  # noqa: S608
-FOR_BUDGETS = (ADD_TO_BUDGETS, MOVE_LEASES)
-AFTER_RECORDS = (OPEN_ACCOUNTS, INSERT_TRANSACTIONS, INSERT_POSTINGS, ADD_TO_HOURS, MOVE_BALANCES)
+AFTER_RECORDS = (OPEN_ACCOUNTS, INSERT_TRANSACTIONS, INSERT_POSTINGS, ADD_TO_HOURS, LOCK_BALANCES, MOVE_BALANCES)
 
 
 def record_usage(entries: Sequence[UsageEntry]) -> int:

@@ -28,6 +28,7 @@ from apps.events.services import publish
 
 BATCH = 5000
 NULL_ID = UUID(int=0)
+NULLABLE = frozenset({"user_id", "api_key_id", "team_id"})
 
 READ_BATCH = """
     SELECT record.id, record.created_at, record.provider, record.upstream_model, record.service_tier,
@@ -78,47 +79,46 @@ INSERT_POSTINGS = f"""
         AND (account.kind = 'usage' AND account.organization_id = made.organization_id OR account.kind = 'revenue')
     ORDER BY made.id
 """  # noqa: S608
-MOVE_HOURS = """
-    WITH moved AS (
-        SELECT date_trunc('hour', record.created_at, 'UTC') AS hour, {columns}, sum(made.amount_micros) AS micros
-        FROM ({made}) AS made
-        JOIN billing_usage_record AS record ON record.id = made.record_id AND record.created_at = made.created_at
-        GROUP BY 1, {columns}
-    ), held AS MATERIALIZED (
-        SELECT kept.id, moved.micros
-        FROM billing_usage_hour AS kept JOIN moved ON {same}
-        ORDER BY {order}
-        FOR NO KEY UPDATE OF kept
-    )
-    UPDATE billing_usage_hour AS kept SET cost_micros = kept.cost_micros + held.micros FROM held WHERE kept.id = held.id
-""".format(  # noqa: S608
-    made=MADE,
-    columns=", ".join(f"record.{name}" for name in HOUR_KEY if name != "hour"),
-    same=" AND ".join(
-        f"kept.{name} {'IS NOT DISTINCT FROM' if name in {'user_id', 'api_key_id', 'team_id'} else '='} moved.{name}"
-        for name in HOUR_KEY
-    ),
-    order=", ".join(f"kept.{name}" for name in HOUR_KEY),
+# First the locks, in the order of everybody, then the change in a statement of its own: it begins when nobody can be in
+# the way any more, and sees what they wrote. An UPDATE that waits would have to look again at what it has joined.
+MOVED_HOURS = """
+    SELECT date_trunc('hour', record.created_at, 'UTC') AS hour, {columns}, sum(made.amount_micros) AS micros
+    FROM ({made}) AS made
+    JOIN billing_usage_record AS record ON record.id = made.record_id AND record.created_at = made.created_at
+    GROUP BY 1, {columns}
+""".format(made=MADE, columns=", ".join(f"record.{name}" for name in HOUR_KEY if name != "hour"))  # noqa: S608
+SAME_HOUR = " AND ".join(
+    f"kept.{name} {'IS NOT DISTINCT FROM' if name in NULLABLE else '='} moved.{name}" for name in HOUR_KEY
 )
+LOCK_HOURS = f"""
+    SELECT kept.id FROM billing_usage_hour AS kept JOIN ({MOVED_HOURS}) AS moved ON {SAME_HOUR}
+    ORDER BY {", ".join(f"kept.{name}" for name in HOUR_KEY)} FOR NO KEY UPDATE OF kept
+"""  # noqa: S608
+MOVE_HOURS = f"""
+    UPDATE billing_usage_hour AS kept SET cost_micros = kept.cost_micros + moved.micros
+    FROM ({MOVED_HOURS}) AS moved WHERE {SAME_HOUR}
+"""  # noqa: S608
+LOCK_BALANCES = f"""
+    SELECT id FROM billing_ledger_account
+    WHERE currency IN (SELECT currency FROM ({MADE}) AS made)
+        AND (kind = 'revenue' OR organization_id IN (SELECT organization_id FROM ({MADE}) AS made))
+    ORDER BY id FOR NO KEY UPDATE
+"""  # noqa: S608
 MOVE_BALANCES = f"""
-    WITH moved AS (
+    UPDATE billing_ledger_account AS account
+    SET balance_micros = account.balance_micros + moved.micros, updated_at = now()
+    FROM (
         SELECT 'usage' AS kind, organization_id, currency, sum(amount_micros) AS micros
         FROM ({MADE}) AS made GROUP BY organization_id, currency
         UNION ALL
         SELECT 'revenue', NULL, currency, -sum(amount_micros) FROM ({MADE}) AS made GROUP BY currency
-    ), held AS MATERIALIZED (
-        SELECT account.id, moved.micros
-        FROM billing_ledger_account AS account
-        JOIN moved ON account.kind = moved.kind AND account.currency = moved.currency
-            AND account.organization_id IS NOT DISTINCT FROM moved.organization_id
-        ORDER BY account.id
-        FOR NO KEY UPDATE OF account
-    )
-    UPDATE billing_ledger_account AS account
-    SET balance_micros = account.balance_micros + held.micros, updated_at = now()
-    FROM held WHERE account.id = held.id
+    ) AS moved
+    WHERE account.kind = moved.kind AND account.currency = moved.currency
+        AND account.organization_id IS NOT DISTINCT FROM moved.organization_id
 """  # noqa: S608
-AFTER_ADJUSTMENTS = (INSERT_TRANSACTIONS, INSERT_POSTINGS, MOVE_HOURS, MOVE_BALANCES)
+AFTER_ADJUSTMENTS = (
+    INSERT_TRANSACTIONS, INSERT_POSTINGS, LOCK_HOURS, MOVE_HOURS, LOCK_BALANCES, MOVE_BALANCES,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
