@@ -15,6 +15,30 @@ class ModelUnknown(NotFound):
     code, title = "gateway.model_unknown", "There is no such model"
 
 
+class CallRefusedByRule(PermissionRefused):
+    """A routing rule refuses the call; the message is the rule's."""
+
+    code, title = "gateway.refused_by_rule", "A routing rule does not let the call through"
+
+
+class RuleTargetMissing(DependencyDown):
+    """A routing rule sends the call to a model or deployments that are not offered; it must not go anywhere else."""
+
+    code, title = "gateway.rule_target_missing", "A routing rule names a model that is not offered"
+
+
+class DeploymentsBusy(RateLimited):
+    """Every deployment that could take the call has as many calls as it may have, or is limited by its provider."""
+
+    code, title = "gateway.deployments_busy", "Every deployment of the model is busy"
+
+
+class DeploymentsResting(DependencyDown):
+    """Every deployment that could take the call has failed again and again and is left alone for a while."""
+
+    code, title = "gateway.deployments_resting", "Every deployment of the model is cooling down"
+
+
 class ModelUnsuited(InvalidInput):
     code, title = "gateway.model_unsuited", "The model cannot do this"
 

@@ -208,6 +208,13 @@ GATEWAY_MAX_BODY_BYTES = 20 * 1024 * 1024
 # The gateway
 GATEWAY_PROVIDERS = ENV.providers()
 GATEWAY_LIMITS_WITHOUT_REDIS = ENV.limits_without_redis
+GATEWAY_BUDGETS_WITHOUT_DATABASE = ENV.budgets_without_database
+GATEWAY_UNPRICED_MODELS = ENV.unpriced_models
+GATEWAY_UNPRICED_MICROS = ENV.unpriced_micros
+GATEWAY_ROUTING_ATTEMPTS = ENV.routing_attempts
+GATEWAY_ROUTING_SECONDS = ENV.routing_seconds
+GATEWAY_PROBE_SECONDS = ENV.probe_seconds
+GATEWAY_PROBE_MONTHS = ENV.probe_months
 ANALYSIS_MODEL = ENV.analysis_model
 RESPONSES_KEEP_DAYS = ENV.responses_keep_days
 WEB_CONCURRENCY = ENV.web_concurrency

@@ -123,6 +123,30 @@ class Environment(BaseSettings):
         alias="PORTICO_LIMITS_WITHOUT_REDIS",
         description="Calls of keys with limits while Redis is down: each web process enforces its share, or 503.",
     )
+    routing_attempts: int = Field(
+        5,
+        alias="PORTICO_ROUTING_ATTEMPTS",
+        ge=1,
+        le=20,
+        description="How often one call is sent to providers at the most, over all deployments and fallbacks.",
+    )
+    routing_seconds: float = Field(
+        60.0,
+        alias="PORTICO_ROUTING_SECONDS",
+        gt=0,
+        le=600,
+        description="Seconds after which a call that failed is not sent again.",
+    )
+    probe_seconds: float = Field(
+        60.0,
+        alias="PORTICO_PROBE_SECONDS",
+        ge=0,
+        le=3600,
+        description="Seconds between two health probes of a provider; 0 for none.",
+    )
+    probe_months: int = Field(
+        3, alias="PORTICO_PROBE_MONTHS", ge=1, le=120, description="Whole months for which results of probes are kept."
+    )
     analysis_model: str = Field(
         "",
         alias="PORTICO_ANALYSIS_MODEL",
@@ -134,6 +158,22 @@ class Environment(BaseSettings):
         ge=1,
         le=3650,
         description="Days after which stored responses of /v1/responses are deleted.",
+    )
+    budgets_without_database: Literal["refuse", "allow"] = Field(
+        "refuse",
+        alias="PORTICO_BUDGETS_WITHOUT_DATABASE",
+        description="Calls that a hard budget binds while the database is down and the process holds too little: 503, or made.",
+    )
+    unpriced_models: Literal["budgeted", "deny", "allow", "cap"] = Field(
+        "budgeted",
+        alias="PORTICO_UNPRICED_MODELS",
+        description="Calls to models without a price: refused where a hard budget binds the caller, all refused, all free, or charged PORTICO_UNPRICED_MICROS.",
+    )
+    unpriced_micros: int = Field(
+        0,
+        alias="PORTICO_UNPRICED_MICROS",
+        ge=0,
+        description="What a million tokens of a model without a price cost, in micro-USD, with PORTICO_UNPRICED_MODELS=cap.",
     )
     log_format: Literal["console", "json"] = Field(
         "console", alias="PORTICO_LOG_FORMAT", description="Form of log lines."

@@ -20,7 +20,6 @@ from apps.gateway.models import Provider
 from apps.gateway.providers.base import (
     Chunk,
     Completion,
-    Target,
     UpstreamRateLimited,
     UpstreamTimedOut,
     UpstreamUnauthenticated,
@@ -30,8 +29,7 @@ from apps.gateway.providers.base import (
 from apps.gateway.runtime import replay
 from apps.gateway.services import announcing, meter, metering, open_chat
 from apps.gateway.services.loading import list_provider_models
-from apps.gateway.services.routing import order_routes
-from tests.gateway.conftest import OFFLINE_SECRET, find_offline, offline_entry, offline_snapshot
+from tests.gateway.conftest import OFFLINE_SECRET, find_offline, offline_snapshot
 
 
 def test_the_name_is_changed_wherever_it_stands() -> None:
@@ -128,21 +126,6 @@ def test_what_a_cut_stream_told_of_its_prompt_is_kept() -> None:
     known = Usage(prompt_tokens=100, completion_tokens=1, cached_tokens=40, cache_write_tokens=5)
     found = metering.count_stream(["Hello", " world"], {}, model="gpt-4o", prompt_estimate=7, known=known)
     assert found == Usage(prompt_tokens=100, completion_tokens=2, cached_tokens=40, cache_write_tokens=5)
-
-
-def test_equals_share_calls_by_weight_and_the_lower_priority_waits() -> None:
-    targets = tuple(Target(name, "sandbox", "", "", name) for name in ("a", "b", "c"))
-    entry = offline_entry("model", targets=targets)
-
-    class Rested:
-        resting: dict[str, float] = {}
-
-        class loop:
-            time = staticmethod(lambda: 0.0)
-
-    assert [route.target.provider for route in order_routes(entry, Rested)] == ["a", "b", "c"]
-    Rested.resting = {"dep_0": 10.0}
-    assert [route.target.provider for route in order_routes(entry, Rested)] == ["b", "c", "a"]
 
 
 async def test_a_long_stream_notes_how_far_it_has_come(offline, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,7 @@ async def _events(call: RunningCall, asked: Asked, *, request_id: str) -> AsyncI
 def _headers(call: RunningCall, *, is_stream: bool) -> dict[str, str]:
     headers = {
         "X-Portico-Request-Id": call.public_id,
-        "X-Portico-Model": call.model,
+        "X-Portico-Model": call.answering_model,
         "X-Portico-Provider": call.provider,
         "X-Portico-Attempts": str(call.meter.attempts),
     }

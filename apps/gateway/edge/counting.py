@@ -14,7 +14,7 @@ from apps.gateway.edge.exchange import Exchange
 from apps.gateway.providers.anthropic_counting import count_upstream
 from apps.gateway.providers.base import UpstreamError
 from apps.gateway.selectors import Route
-from apps.gateway.services.opening import find_model
+from apps.gateway.services.routing import find_named
 
 
 async def count_tokens(exchange: Exchange) -> None:
@@ -24,7 +24,7 @@ async def count_tokens(exchange: Exchange) -> None:
     check_prompt(body)
     asked = read_request(body)
     snapshot = await exchange.runtime.catalogue.ready()
-    entry = find_model(snapshot.models.get(body["model"]), body["model"], caller)
+    entry = find_named(snapshot, caller, body["model"]).entry
     route = entry.routes[0]
     count = None
     # Guardrails decide what may leave: with them, nothing does only to be counted.

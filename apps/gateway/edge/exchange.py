@@ -28,6 +28,7 @@ from apps.gateway.edge.reading import (
 )
 from apps.gateway.edge.streaming import EventStream, Keeper
 from apps.gateway.errors import ParameterInvalid
+from apps.gateway.providers.base import Completion
 from apps.gateway.runtime import Runtime
 from apps.gateway.runtime.metrics import OVERHEAD, REFUSALS
 from apps.gateway.selectors import Caller
@@ -46,6 +47,9 @@ SCOPE = "gateway:use"
 CALLING_ROLES = frozenset(role.value for role, rank in RANK.items() if rank >= RANK[Role.MEMBER])
 WATCH_AFTER_SECONDS = 0.25
 TAGS_HEADER = b"x-portico-tags"
+NO_FALLBACKS_HEADER = b"x-portico-disable-fallbacks"
+YES = frozenset({b"true", b"1", b"yes"})
+NO_FALLBACK = (b"x-portico-fallback", b"false")
 ACCEPTED_ID = re.compile(rb"^[A-Za-z0-9._-]{8,128}$")
 
 
@@ -119,7 +123,7 @@ class Exchange:
     async def send_json(self, status: int, body: bytes, headers: Headers | None = None) -> None:
         """Answer in one piece."""
         await self._send({"type": "http.response.start", "status": status, "headers": self._head(JSON, headers, body)})
-        await self._send({"type": "http.response.body", "body": body})
+        await self._send({"type": "http.response.body", "body": body if self.scope["method"] != "HEAD" else b""})
 
     async def send_empty(self, status: int, headers: Headers) -> None:
         """Answer without a body."""
@@ -165,6 +169,7 @@ class Exchange:
             native_dialect=dialect.name,
             native_headers=self.passed_on() if asked.native is not None else None,
             native_only=asked.native_only,
+            disables_fallbacks=self.headers.get(NO_FALLBACKS_HEADER, b"").lower() in YES,
             cache_control=self._read_cache_control(),
         )
 
@@ -176,6 +181,15 @@ class Exchange:
             await self._answer_stream(call, asked)
         else:
             await self._answer_whole(call, asked)
+
+    async def carry_out(self, call: RunningCall) -> Completion:
+        """Make one of several calls of this request, and return what comes."""
+        self._call = call
+        call.on_tick = self._tick
+        try:
+            return await call.result()
+        finally:
+            call.release()
 
     async def authenticate(self) -> Caller:
         """Return the caller. Raise NotAuthenticated, ScopeMissing, RoleTooLow, or a DependencyDown."""
@@ -288,12 +302,21 @@ class Exchange:
 
     def _call_headers(self, call: RunningCall) -> Headers:
         headers: Headers = [
-            (b"x-portico-model", call.model.encode("latin-1", "replace")),
+            (b"x-portico-model", call.answering_model.encode("latin-1", "replace")),
             (b"x-portico-provider", call.provider.encode("latin-1", "replace")),
             (b"x-portico-attempts", b"%d" % call.meter.attempts),
+            *_fallback_headers(call),
         ]
         if call.cache is not None:
             headers += call.cache.headers()
         if call.admission is not None:
             headers += call.admission.headers()
         return headers
+
+
+def _fallback_headers(call: RunningCall) -> Headers:
+    """Return whether another model answers than the one that was meant, and why."""
+    way = call.plan.way
+    if way is None or not way.reason:
+        return [NO_FALLBACK]
+    return [(b"x-portico-fallback", b"true"), (b"x-portico-fallback-reason", way.reason.encode())]

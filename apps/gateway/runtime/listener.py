@@ -1,9 +1,10 @@
-"""Hears over Redis what changed: who may call (`portico:identity`) and what can be called (`portico:catalogue`)."""
+"""Hears over Redis what changed: who may call (`portico:identity`), what can be called (`portico:catalogue`), and more."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import orjson
 import structlog
@@ -18,6 +19,7 @@ CATALOGUE_CHANNEL = "portico:catalogue"
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 SILENCE_SECONDS = 5.0
+NO_OTHERS: Mapping[str, Callable[[bytes], None]] = MappingProxyType({})
 
 
 class Listener:
@@ -29,10 +31,12 @@ class Listener:
         on_identity: Callable[[str], None],
         on_catalogue: Callable[[], None],
         on_hearing: Callable[[bool], None],
+        others: Mapping[str, Callable[[bytes], None]] = NO_OTHERS,
     ) -> None:
         self._on_identity = on_identity
         self._on_catalogue = on_catalogue
         self._on_hearing = on_hearing
+        self._others = others
         self._hears = False
         self._task = asyncio.get_running_loop().create_task(self._listen())
 
@@ -47,7 +51,7 @@ class Listener:
         while True:
             try:
                 async with get_async_redis().pubsub() as channel:
-                    await channel.subscribe(IDENTITY_CHANNEL, CATALOGUE_CHANNEL)
+                    await channel.subscribe(IDENTITY_CHANNEL, CATALOGUE_CHANNEL, *self._others)
                     await self._hear(channel)
             except (RedisError, OSError, TimeoutError) as error:
                 if self._hears:
@@ -76,6 +80,9 @@ class Listener:
     def _take(self, channel: str, data: bytes) -> None:
         if channel == CATALOGUE_CHANNEL:
             self._on_catalogue()
+            return
+        if channel in self._others:
+            self._others[channel](data)
             return
         try:
             changed = orjson.loads(data)

@@ -13,6 +13,8 @@ import aiohttp
 import structlog
 from django.conf import settings
 
+from apps.billing.services.budgets import BUDGETS_CHANNEL
+from apps.gateway.runtime.budgets import Budgets
 from apps.gateway.runtime.cache import AnswerStore
 from apps.gateway.runtime.callers import CallerCache
 from apps.gateway.runtime.catalogue import Catalogue
@@ -86,10 +88,10 @@ class Runtime:
         self.catalogue = Catalogue(self.loader)
         self.cache = AnswerStore(self.loader)
         self.limiter = Limiter()
+        self.budgets = Budgets(self.loader)
         self.sessions = Sessions()
         self.sharing = Sharing()
         self.health = self.sharing.health
-        self.resting: dict[str, float] = {}
         self.watched: set[Watched] = set()
         self.closing: list[Callable[[], Awaitable[None]]] = []
         """Awaited before anything is let go of: work that has to come to its end first."""
@@ -98,7 +100,7 @@ class Runtime:
             on_identity=self._identity_changed,
             on_catalogue=self.catalogue.refresh,
             on_hearing=self._hearing_changed,
-            others={HEALTH_CHANNEL: self.sharing.hear},
+            others={HEALTH_CHANNEL: self.sharing.hear, BUDGETS_CHANNEL: self.budgets.hear},
         )
         self._ticker = self.loop.create_task(self._tick())
 
@@ -112,6 +114,7 @@ class Runtime:
         await self.sharing.close()
         await self.cache.settle()
         await self.limiter.close()
+        await self.budgets.close()
         await self.sessions.close()
         self.loader.close()
         if _runtimes.get(self.loop) is self:
@@ -127,6 +130,7 @@ class Runtime:
             self.catalogue.tick(now)
             self.sharing.tick(now)
             self.limiter.tick(now)
+            self.budgets.tick()
             self.cache.tick(now)
             IN_FLIGHT.set(len(self.watched))
             for watched in tuple(self.watched):
@@ -139,6 +143,7 @@ class Runtime:
 
     def _hearing_changed(self, hears: bool) -> None:
         self.callers.trust(hears_changes=hears)
+        self.budgets.trust(hears=hears)
         self.catalogue.refresh()
         if hears:
             self.sharing.catch_up()

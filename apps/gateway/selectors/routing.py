@@ -128,7 +128,7 @@ def load_routing() -> RoutingTable:
         (alias.organization_id, alias.name): AliasEntry(alias.name, alias.model.name, fallbacks_of(alias))
         for alias in Alias.objects.filter(is_active=True, model__is_active=True).select_related("model").order_by("id")
     }
-    rows = list(RoutingRule.objects.filter(is_active=True).prefetch_related("deployments").order_by("position", "id"))
+    rows = list(RoutingRule.objects.filter(is_active=True).prefetch_related("deployments__model").order_by("position", "id"))
     entries = [(row.organization_id, entry) for row in rows if (entry := build_rule(row)) is not None]
     organizations = {owner for owner, _ in entries if owner is not None}
     return RoutingTable(
@@ -151,14 +151,15 @@ def build_rule(row: RoutingRule) -> RuleEntry | None:
     except (ExpressionInvalid, ValueError, OSError) as error:
         logger.warning("routing_rule_unreadable", rule=row.public_id, error=str(error)[:200])
         return None
+    deployments = list(row.deployments.all())
     return RuleEntry(
         id=row.public_id,
         name=row.name,
         condition=condition,
         zone=zone,
         action=RuleAction(row.action),
-        target=row.target,
-        deployments=frozenset(deployment.public_id for deployment in row.deployments.all()),
+        target=row.target or (deployments[0].model.name if deployments else ""),
+        deployments=frozenset(deployment.public_id for deployment in deployments),
         fallbacks=fallbacks_of(row),
         message=row.message,
         overrides_keys=row.overrides_keys,

@@ -26,11 +26,11 @@ from apps.gateway.providers.registry import get_provider
 from apps.gateway.runtime import Runtime
 from apps.gateway.runtime.limiter import Admission
 from apps.gateway.runtime.loading import UNREACHABLE
-from apps.gateway.selectors import Caller, ModelEntry, Route, confirm_caller
+from apps.gateway.selectors import Caller, confirm_caller
 from apps.gateway.services.caching import CacheLookup, keep_answer
 from apps.gateway.services.facts import CallFacts
 from apps.gateway.services.meter import Meter
-from apps.gateway.services.routing import choose_next, order_routes, rest_route
+from apps.gateway.services.routing import Plan, Way
 
 
 class _Aborted(Exception):
@@ -60,7 +60,6 @@ class RunningCall:
         "caller",
         "created",
         "endpoint",
-        "entry",
         "facts",
         "is_stream",
         "kind",
@@ -71,6 +70,8 @@ class RunningCall:
         "native_headers",
         "native_only",
         "on_tick",
+        "permitted_by",
+        "plan",
         "provider",
         "public_id",
         "request_id",
@@ -84,7 +85,8 @@ class RunningCall:
         *,
         runtime: Runtime,
         caller: Caller,
-        entry: ModelEntry,
+        plan: Plan,
+        permitted_by: str,
         request: dict[str, Any],
         kind: str,
         endpoint: str,
@@ -99,7 +101,9 @@ class RunningCall:
     ) -> None:
         self.runtime = runtime
         self.caller = caller
-        self.entry = entry
+        self.plan = plan
+        self.permitted_by = permitted_by
+        """The name that the caller's list of models has to hold for this call."""
         self.kind = kind
         self.endpoint = endpoint
         self.request_id = request_id
@@ -114,7 +118,7 @@ class RunningCall:
         """What goes with the native body: the client's own headers of that dialect."""
         self.native_only = native_only
         """Why no other provider can have this call; "" when any can."""
-        self.model = entry.info.name
+        self.model = facts.model
         self.provider = ""
         self.upstream_model = ""
         self.is_stream = bool(request.get("stream")) and kind != CAPABILITY_EMBEDDINGS
@@ -126,7 +130,6 @@ class RunningCall:
             caller=caller,
             request=request,
             request_id=request_id,
-            model=self.model,
             endpoint=endpoint,
             is_stream=self.is_stream,
             facts=facts,
@@ -145,6 +148,11 @@ class RunningCall:
     def status(self) -> CallStatus | None:
         """Return how the call ended; None while it runs."""
         return self.meter.status
+
+    @property
+    def answering_model(self) -> str:
+        """Return the name of the model that answers, or is being asked: another than `model` after a fallback or an alias."""
+        return self.meter.model
 
     @property
     def is_settled(self) -> bool:
@@ -220,6 +228,7 @@ class RunningCall:
             if self._abort_error is not None:
                 raise self._abort_error from None
         except UpstreamError as error:
+            self.plan.blame(error)
             self._settle(CallStatus.ERROR, error=error)
             raise
         finally:
@@ -265,46 +274,58 @@ class RunningCall:
     async def recheck(self) -> None:
         """End the call when its caller may not make it any more."""
         try:
-            await self.runtime.loader.load(lambda: confirm_caller(self.caller, model=self.model))
+            await self.runtime.loader.load(lambda: confirm_caller(self.caller, model=self.permitted_by))
         except (NotAuthenticated, PermissionRefused) as error:
             self.abort(AccessWithdrawn(error.message))
         except UNREACHABLE:
             pass  # nobody can say; the next change or reconnection asks again
 
     async def _forward(self) -> None:
-        routes = order_routes(self.entry, self.runtime)
+        plan = self.plan
         self.runtime.watched.add(self)
         try:
             while True:
-                route = routes.pop(0)
+                way = await self._find_way()
+                begun = time.perf_counter()
                 try:
-                    await self._try(route)
-                    return
+                    await self._try(way)
                 except UpstreamError as error:
-                    rest_route(route, error, self.runtime)
-                    routes = choose_next(route, error, routes, self.meter.attempts)
-                    if not routes:
-                        self._settle(CallStatus.ERROR, error=error)
-                        raise
+                    plan.failed(error)
+                else:
+                    plan.answered(time.perf_counter() - begun)
+                    return
         except _Aborted:
             self._settle_aborted()
             raise self._abort_error or CallCancelled() from None
         except asyncio.CancelledError:
             self._settle(CallStatus.CANCELLED)
             raise
-        except UpstreamError:
-            raise
         except Exception as error:
-            # A full disk, or a defect of ours: what was forwarded is closed, and counted as far as it is known.
+            # No provider answers; or a full disk, or a defect of ours: what was forwarded is closed, and counted as far as
+            # it is known.
             self._settle(CallStatus.ERROR, error=error if isinstance(error, AppError) else AppError())
             raise
 
-    async def _try(self, route: Route) -> None:
+    async def _find_way(self) -> Way:
+        """Return where the call goes now; to find out may take a while, which `abort` ends."""
+        if self._has_aborted:
+            raise _Aborted
+        self._reader = asyncio.current_task()
+        try:
+            return await self.plan.next()
+        except asyncio.CancelledError:
+            self._turn_cancellation()
+            raise
+        finally:
+            self._reader = None
+
+    async def _try(self, way: Way) -> None:
+        route = way.route
         target = route.target
         provider = get_provider(target.kind)
         if self.native_only and not self._speaks_natively(provider):
             raise NativeOnly(self.native_only) if self._failure is None else NativeOnly.after(self._failure)
-        self.meter.forward(route)
+        self.meter.forward(route, model=way.entry.info.name)
         self.provider, self.upstream_model = target.provider, target.upstream_model
         arguments: dict[str, Any] = {
             "session": self.runtime.session_for(route),
@@ -413,6 +434,7 @@ class RunningCall:
         if self._has_let_go:
             return
         self._has_let_go = True
+        self.plan.release()
         if self.admission is not None:
             self.runtime.limiter.settle(self.admission, tokens=tokens)
 

@@ -33,14 +33,19 @@ def gather_facts(request: dict[str, Any], *, model: str, tags: tuple[str, ...] =
     end_user = request.get("user") or request.get("safety_identifier")
     metadata = request.get("metadata")
     given = metadata.get("tags") if isinstance(metadata, dict) else None
-    bound = request.get("max_completion_tokens") or request.get("max_tokens")
     return CallFacts(
         model=model,
         end_user=clean_text(end_user)[:MAX_END_USER] if isinstance(end_user, str) else "",
         tags=merge_tags(tags, read_tags(given)) if given or tags else (),
         prompt_tokens=estimate_prompt(request),
-        answer_tokens=int(bound) * int(request.get("n") or 1) if bound else None,
+        answer_tokens=bound_answer(request),
     )
+
+
+def bound_answer(request: dict[str, Any]) -> int | None:
+    """Return the most tokens that a request lets its answers have; None when it does not say."""
+    bound = request.get("max_completion_tokens") or request.get("max_tokens")
+    return int(bound) * int(request.get("n") or 1) if bound else None
 
 
 def read_tags(given: Any) -> tuple[str, ...]:

@@ -32,9 +32,9 @@ class Meter:
     """Counts one call and writes its journal lines: one before each forwarding, some under way, one at the end."""
 
     __slots__ = (
-        "_caller", "_endpoint", "_facts", "_forwarded_at", "_is_stream", "_journal", "_model", "_next_progress", "_request",
+        "_caller", "_endpoint", "_facts", "_forwarded_at", "_is_stream", "_journal", "_next_progress", "_request",
         "_request_id", "_route", "_segment", "_started", "_texts", "attempts", "completion", "cost_micros",
-        "first_token_ms", "is_estimated", "prompt_estimate", "status", "usage",
+        "first_token_ms", "is_estimated", "model", "prompt_estimate", "status", "usage",
     )  # fmt: skip
 
     def __init__(
@@ -44,7 +44,6 @@ class Meter:
         caller: Caller,
         request: dict[str, Any],
         request_id: UUID,
-        model: str,
         endpoint: str,
         is_stream: bool,
         facts: CallFacts,
@@ -53,7 +52,8 @@ class Meter:
         self._caller = caller
         self._request = request
         self._request_id = request_id
-        self._model = model
+        self.model = facts.model
+        """The model that was asked last; before that, the name that the caller used."""
         self._endpoint = endpoint
         self._is_stream = is_stream
         self._segment: Segment | None = None
@@ -72,8 +72,9 @@ class Meter:
         self.is_estimated = False
         self.status: CallStatus | None = None
 
-    def forward(self, route: Route) -> None:
+    def forward(self, route: Route, *, model: str) -> None:
         """Write down, before anything leaves, where the call goes. Raise JournalRefused when the disk refuses."""
+        self.model = model
         if self._segment is None:
             self._forwarded_at = time.time_ns() // 1000
             self._started = time.perf_counter()
@@ -156,7 +157,7 @@ class Meter:
     def _measure(self, usage: Usage, seconds: float) -> None:
         assert self._route is not None
         assert self.status is not None
-        metrics = metrics_of(self._model, self._route.target.provider, self.status.value)
+        metrics = metrics_of(self.model, self._route.target.provider, self.status.value)
         metrics.requests.inc()
         metrics.latency.observe(seconds)
         metrics.prompt_tokens.inc(usage.prompt_tokens)
@@ -174,7 +175,7 @@ class Meter:
             "org": actor.organization_id.hex if actor.organization_id else "",
             "usr": actor.user_id.hex if actor.user_id else "",
             "key": actor.api_key_id.hex if actor.api_key_id else "",
-            "m": self._model,
+            "m": self.model,
             "p": route.target.provider,
             "um": route.target.upstream_model,
             "ep": self._endpoint,

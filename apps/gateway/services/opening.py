@@ -12,14 +12,15 @@ from apps.core.errors import PermissionRefused
 from apps.core.ids import uuid7
 from apps.gateway.choices import Capability
 from apps.gateway.dialects.anthropic.request import fit_request
-from apps.gateway.errors import ModelUnknown, ModelUnsuited, ParameterMissing
+from apps.gateway.errors import ParameterMissing
 from apps.gateway.providers.anthropic_origin import ORIGIN
 from apps.gateway.providers.base import CAPABILITY_CHAT, CAPABILITY_EMBEDDINGS
 from apps.gateway.runtime import Runtime, get_runtime
-from apps.gateway.selectors import Caller, ModelEntry
+from apps.gateway.selectors import Caller
 from apps.gateway.services.caching import CacheControl, find_cached, read_vector
 from apps.gateway.services.calls import RunningCall
-from apps.gateway.services.facts import gather_facts
+from apps.gateway.services.facts import bound_answer, gather_facts
+from apps.gateway.services.routing import Plan, choose_model, take_wishes
 
 
 async def open_chat(
@@ -70,21 +71,23 @@ async def prepare_call(
     native_dialect: str = "",
     native_headers: Mapping[str, str] | None = None,
     native_only: str = "",
+    disables_fallbacks: bool = False,
     cache_control: CacheControl | None = None,
 ) -> RunningCall:
     """Authorise a call and count it against the limits; nothing is forwarded before `start` or `result`.
 
     `tags` were given beside the request; `native` and what follows are about the body as the client sent it, see
-    RunningCall; `cache_control` is what the client wants of the cache. The call has to be read to its end, cancelled, or
+    RunningCall; `disables_fallbacks` and `cache_control` are what the client wants of routing and the cache. The call has to be read to its end, cancelled, or
     released.
     """
     snapshot = runtime.catalogue.snapshot or await runtime.catalogue.ready()
     name = request.get("model")
     if not isinstance(name, str) or not name:
         raise ParameterMissing("Name a model in `model`.", param="model")
-    entry = find_model(snapshot.models.get(name), name, caller)
-    if kind not in entry.info.capabilities:
-        raise ModelUnsuited(f"Model {name!r} cannot be used for {kind}.", param="model")
+    wishes = take_wishes(request, native, disables_fallbacks=disables_fallbacks)
+    facts = gather_facts(request, model=name, tags=tags)
+    choice = choose_model(snapshot, caller, request, facts=facts, kind=kind, wishes=wishes)
+    entry = choice.entry
     if caller.actor.organization_id is None:
         raise PermissionRefused("Calls are made on account of an organization, and the caller belongs to none.")
     if ORIGIN in request:
@@ -93,6 +96,7 @@ async def prepare_call(
             max_output_tokens=entry.info.max_output_tokens,
             can_reason=Capability.REASONING in entry.info.capabilities,
         )
+        facts = replace(facts, answer_tokens=bound_answer(request))
     cache = None
     if (caller.terms.cache is not None or cache_control is not None) and not native_only:
         cache = await find_cached(
@@ -106,21 +110,23 @@ async def prepare_call(
             control=cache_control,
         )
         if cache is not None and cache.route is not None:
-            entry = replace(entry, routes=(cache.route,))
+            choice.use_only(cache.route)
         if cache is not None and cache.is_canonical:
             native = None
-    facts = gather_facts(request, model=name, tags=tags)
     admission = None
     if caller.terms.limits:
         admission = await runtime.limiter.admit(caller.terms.limits, facts, model=entry.info.name)
+    request_id = request_id or uuid7()
+    is_stream = bool(request.get("stream")) and kind != CAPABILITY_EMBEDDINGS
     return RunningCall(
         runtime=runtime,
         caller=caller,
-        entry=entry,
+        plan=Plan(choice, sharing=runtime.sharing, name=request_id.hex, is_stream=is_stream),
+        permitted_by=choice.permitted_by,
         request=request,
         kind=kind,
         endpoint=endpoint,
-        request_id=request_id or uuid7(),
+        request_id=request_id,
         facts=facts,
         admission=admission,
         native=native,
@@ -129,13 +135,6 @@ async def prepare_call(
         native_only=native_only,
         cache=cache,
     )
-
-
-def find_model(entry: ModelEntry | None, name: str, caller: Caller) -> ModelEntry:
-    """Return the model if the caller may use it. Raise ModelUnknown: what is forbidden looks like what is not there."""
-    if entry is None or not caller.may_use(name):
-        raise ModelUnknown(f"Model {name[:200]!r} does not exist, or this key may not use it.", param="model")
-    return entry
 
 
 class _Embedder:

@@ -1,0 +1,19 @@
+"""Where a call goes: what its model's name means, which rule applies, which deployment is asked and which one next."""
+
+from apps.gateway.services.routing.asking import NO_WISHES, Wishes, take_wishes
+from apps.gateway.services.routing.choosing import Choice, choose_model
+from apps.gateway.services.routing.naming import Named, find_named, resolve_name
+from apps.gateway.services.routing.plan import Plan, Way
+
+__all__ = [
+    "NO_WISHES",
+    "Choice",
+    "Named",
+    "Plan",
+    "Way",
+    "Wishes",
+    "choose_model",
+    "find_named",
+    "resolve_name",
+    "take_wishes",
+]
