@@ -5,8 +5,9 @@ from __future__ import annotations
 import factory
 from factory.django import DjangoModelFactory
 
-from apps.gateway.choices import Capability, ProviderKind, Tier
-from apps.gateway.models import Deployment, Model, Provider
+from apps.gateway.choices import Capability, LimitScope, ProviderKind, Tier
+from apps.gateway.models import CachePolicy, Deployment, Limit, Model, Provider
+from tests.factories.users import OrganizationFactory
 
 
 class ProviderFactory(DjangoModelFactory):
@@ -41,3 +42,22 @@ class DeploymentFactory(DjangoModelFactory):
     model = factory.SubFactory(ModelFactory)
     provider = factory.SubFactory(ProviderFactory)
     upstream_model = factory.SelfAttribute("model.name")
+
+
+class LimitFactory(DjangoModelFactory):
+    """A limit of the whole platform, on each key by itself."""
+
+    class Meta:
+        model = Limit
+
+    scope = LimitScope.KEY
+    requests_per_minute = 10
+
+
+class CachePolicyFactory(DjangoModelFactory):
+    """An exact cache for a whole organization, with free hits."""
+
+    class Meta:
+        model = CachePolicy
+
+    organization = factory.SubFactory(OrganizationFactory)

@@ -8,7 +8,7 @@ from oauth2_provider.generators import generate_client_secret
 
 from apps.users.choices import Role
 from apps.users.key_format import hash_secret, new_secret, shown_prefix
-from apps.users.models import ApiKey, Membership, OAuthClient, Organization, User
+from apps.users.models import ApiKey, Membership, OAuthClient, Organization, Team, TeamMembership, User
 
 PASSWORD = "correct horse battery staple"
 
@@ -38,6 +38,28 @@ class MembershipFactory(DjangoModelFactory):
     user = factory.SubFactory(UserFactory)
     organization = factory.SubFactory(OrganizationFactory)
     role = Role.MEMBER
+
+
+class TeamFactory(DjangoModelFactory):
+    class Meta:
+        model = Team
+
+    organization = factory.SubFactory(OrganizationFactory)
+    name = factory.Sequence(lambda n: f"Team {n}")
+    slug = factory.Sequence(lambda n: f"team-{n}")
+
+
+class TeamMembershipFactory(DjangoModelFactory):
+    """A person in a team; `membership=` gives the one in its organization."""
+
+    class Meta:
+        model = TeamMembership
+
+    class Params:
+        membership = factory.SubFactory(MembershipFactory)
+
+    user = factory.SelfAttribute("membership.user")
+    team = factory.SubFactory(TeamFactory, organization=factory.SelfAttribute("..membership.organization"))
 
 
 class ApiKeyFactory(DjangoModelFactory):

@@ -473,4 +473,4 @@ class TestAnnouncing:
 def test_terms_of_a_key() -> None:
     key = ApiKeyFactory.build(scopes=["a"], allowed_models=["b"], requests_per_minute=1)
 
-    assert KeyTerms.of(key) == KeyTerms(["a"], ["b"], 1, None, None)
+    assert KeyTerms.of(key) == KeyTerms(["a"], ["b"], 1)

@@ -23,6 +23,7 @@ class ApiKeyAdmin(ServiceAdmin):
         "prefix",
         "user",
         "organization",
+        "team",
         "is_usable",
         "last_used_at",
         "expires_at",
@@ -34,7 +35,8 @@ class ApiKeyAdmin(ServiceAdmin):
         ("last_used_at", RangeDateTimeFilter),
         ("created_at", RangeDateTimeFilter),
     )
-    list_select_related: ClassVar[Any] = ("user", "organization")
+    list_select_related: ClassVar[Any] = ("user", "organization", "team")
+    autocomplete_fields: ClassVar[Any] = ("team",)
     search_fields: ClassVar[Any] = ("name", "prefix", "user__email", "organization__slug")
     search_help_text = "Name, beginning of the key, e-mail, organization or id (key_…)"
     ordering: ClassVar[Any] = ("-id",)
@@ -49,10 +51,19 @@ class ApiKeyAdmin(ServiceAdmin):
         "revoked_at",
     )
     fieldsets: ClassVar[Any] = (
-        (None, {"fields": ("public_id", "name", "prefix", "user", "organization")}),
+        (None, {"fields": ("public_id", "name", "prefix", "user", "organization", "team")}),
         (
             "Terms",
-            {"fields": ("scopes", "allowed_models", "requests_per_minute", "tokens_per_minute", "expires_at")},
+            {
+                "fields": (
+                    "scopes",
+                    "allowed_models",
+                    "requests_per_minute",
+                    "tokens_per_minute",
+                    "parallel_calls",
+                    "expires_at",
+                )
+            },
         ),
         ("State", {"fields": ("last_used_at", "previous_expires_at", "created_at", "revoked_at")}),
     )

@@ -31,6 +31,7 @@ from apps.users.services.organizations import (
     remove_membership,
     suspend_organization,
 )
+from apps.users.services.teams import choose_own_team
 
 # What only a superuser may give, or one would be whatever one wants.
 POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
@@ -240,25 +241,28 @@ class OrganizationAdmin(ServiceAdmin):
 
 @admin.register(Membership)
 class MembershipAdmin(ServiceAdmin):
-    list_display: ClassVar[Any] = ("user", "organization", "role", "created_at")
+    list_display: ClassVar[Any] = ("user", "organization", "role", "team", "created_at")
     list_filter: ClassVar[Any] = ("role", "organization__is_personal")
-    list_select_related: ClassVar[Any] = ("user", "organization")
+    list_select_related: ClassVar[Any] = ("user", "organization", "team")
     search_fields: ClassVar[Any] = ("user__email", "organization__name", "organization__slug")
     ordering: ClassVar[Any] = ("-id",)
-    fields: ClassVar[Any] = ("user", "organization", "role")
-    autocomplete_fields: ClassVar[Any] = ("user", "organization")
+    fields: ClassVar[Any] = ("user", "organization", "role", "team")
+    autocomplete_fields: ClassVar[Any] = ("user", "organization", "team")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Let only the role of a membership change."""
+        """Let only the role and the team of a membership change."""
         return ("user", "organization") if obj else ()
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Add or change through the services."""
+        actor, team = staff_actor(request), obj.team
         if change:
-            change_membership(membership=obj, role=obj.role, actor=staff_actor(request))
-            return
-        made = add_membership(user=obj.user, organization=obj.organization, role=obj.role, actor=staff_actor(request))
-        obj.__dict__.update(made.__dict__)
+            change_membership(membership=obj, role=obj.role, actor=actor)
+        else:
+            made = add_membership(user=obj.user, organization=obj.organization, role=obj.role, actor=actor)
+            obj.__dict__.update(made.__dict__)
+        if "team" in form.changed_data:
+            choose_own_team(membership=obj, team=team, actor=actor)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         """Remove through the service."""
