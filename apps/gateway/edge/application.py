@@ -12,11 +12,14 @@ import orjson
 import structlog
 
 from apps.gateway.dialects.base import Dialect
+from apps.gateway.dialects.openai_completions import OpenAICompletions
 from apps.gateway.dialects.registry import ANTHROPIC_MESSAGES, DIALECTS, OPENAI_CHAT
+from apps.gateway.edge.completions import complete_text
 from apps.gateway.edge.cors import preflight_headers
 from apps.gateway.edge.counting import count_tokens
 from apps.gateway.edge.exchange import Exchange, Send
 from apps.gateway.edge.listing import get_model, list_models
+from apps.gateway.edge.moderations import moderate
 from apps.gateway.edge.reading import Receive
 from apps.gateway.edge.responses import RESPONSES, create_response, find_endpoint
 from apps.gateway.errors import MethodRefused, RouteUnknown
@@ -30,7 +33,9 @@ Endpoint = Callable[[Exchange], Coroutine[Any, Any, None]]
 VERSION = "/v1"
 MODELS = "/models"
 COUNT_TOKENS = "/messages/count_tokens"
-BARE_PATHS = frozenset({VERSION, MODELS, COUNT_TOKENS, RESPONSES, *DIALECTS})
+COMPLETIONS = "/completions"
+MODERATIONS = "/moderations"
+BARE_PATHS = frozenset({VERSION, MODELS, COUNT_TOKENS, COMPLETIONS, MODERATIONS, RESPONSES, *DIALECTS})
 """Answered without `/v1` too."""
 SWITCH_SECONDS = 0.001
 """Longest time that another thread (one that ships usage, say) holds the interpreter while calls wait for it."""
@@ -77,8 +82,13 @@ class GatewayApplication:
         await send({"type": "lifespan.shutdown.complete"})
 
 
+_COMPLETIONS: Dialect = OpenAICompletions()
+
+
 def _words_of(path: str) -> Dialect:
     """Return the dialect in which a path's failures are told."""
+    if path == COMPLETIONS:
+        return _COMPLETIONS
     return ANTHROPIC_MESSAGES if path == COUNT_TOKENS else DIALECTS.get(path, OPENAI_CHAT)
 
 
@@ -122,6 +132,8 @@ ENDPOINTS: dict[str, dict[str, Endpoint]] = {
     COUNT_TOKENS: {"POST": count_tokens},
     MODELS: {"GET": _list},
     RESPONSES: {"POST": create_response},
+    COMPLETIONS: {"POST": complete_text},
+    MODERATIONS: {"POST": moderate},
 }
 
 

@@ -21,7 +21,7 @@ from apps.gateway.providers.base import (
     Usage,
 )
 from apps.gateway.providers.chunk_writer import make_completion_id, wants_usage
-from apps.gateway.providers.embeddings import encode_vector
+from apps.gateway.providers.embeddings import encode_vector, read_texts
 from apps.gateway.providers.ollama_request import translate_chat
 from apps.gateway.providers.ollama_stream import (
     OllamaStream,
@@ -91,11 +91,12 @@ class OllamaProvider:
     async def embed(
         self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
     ) -> Completion:
-        """Answer an embeddings request. Lists of tokens are refused: their vocabulary would not be the model's."""
-        inputs = request.get("input")
-        texts = [inputs] if isinstance(inputs, str) else inputs
-        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-            raise UpstreamRejected("This provider embeds texts only: a text or a list of texts.", param="input")
+        """Answer an embeddings request. Tokens are made text again: Ollama takes nothing else."""
+        texts = read_texts(request.get("input"))
+        if texts is None:
+            raise UpstreamRejected(
+                "This provider embeds texts: a text, a list of texts, or tokens of cl100k_base.", param="input"
+            )
         body: dict[str, Any] = {"model": target.upstream_model, "input": texts}
         if isinstance(request.get("dimensions"), int):
             body["dimensions"] = request["dimensions"]

@@ -13,7 +13,7 @@ models use up to a third more). Its tables take about 65 MB (o200k_base) and loa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
@@ -41,6 +41,10 @@ _NARROW_TOKENS = 0.5
 _WIDE_TOKENS = 0.8
 _NOT_WIDE_LEADS = bytes(range(0xE0))
 _CL100K_PREFIXES = ("gpt-4-", "gpt-3.5", "text-embedding-", "ft:gpt-4-", "ft:gpt-3.5")
+_O200K_PREFIXES = ("gpt-4o", "gpt-4.1", "gpt-4.5", "gpt-5", "gpt-6", "gpt-oss", "chatgpt-", "o1", "o3", "o4")
+_SIZES = {"cl100k_base": 100_256, "o200k_base": 199_998}
+EMBEDDING_ENCODING = "cl100k_base"
+"""What clients of embeddings cut their texts with, whatever the model: OpenAI's own models all use it."""
 _CL100K_NAMES = frozenset({"gpt-4", "ft:gpt-4"})
 
 
@@ -73,6 +77,26 @@ def count_answer(payload: dict[str, Any], model: str) -> int:
             function = call.get("function") or {}
             total += count_text(f"{function.get('name') or ''}{function.get('arguments') or ''}", model)
     return total
+
+
+def known_encoding(model: str) -> str | None:
+    """Return the vocabulary of a model by its name; None where it is not public."""
+    name = model.rsplit("/", 1)[-1].removeprefix("ft:")
+    if name in _CL100K_NAMES or name.startswith((*_CL100K_PREFIXES, "davinci-002", "babbage-002")):
+        return EMBEDDING_ENCODING
+    return "o200k_base" if name.startswith(_O200K_PREFIXES) else None
+
+
+def decode_tokens(tokens: Sequence[int], encoding: str) -> str | None:
+    """Return the text of tokens; None when they are not the vocabulary's, or end within a character."""
+    size = _SIZES[encoding]
+    # The library does not check, and takes the whole process down.
+    if any(not 0 <= token < size for token in tokens):
+        return None
+    try:
+        return str(_tokenizer(encoding).decode(list(tokens)))
+    except ValueError:
+        return None
 
 
 def estimate_text(text: str) -> int:
