@@ -56,6 +56,8 @@ SECTIONS: list[tuple[str, list[tuple[str, str, str]]]] = [
             ("gateway.Limit", "Rate limits", "speed"),
             ("gateway.CachePolicy", "Cache", "cached"),
             ("billing.Price", "Prices", "sell"),
+            ("gateway.StoredResponse", "Stored responses", "inventory_2"),
+            ("gateway.RespondingProcess", "Responding processes", "memory"),
         ],
     ),
     (

@@ -5,45 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from apps.gateway.api import examples
+from apps.gateway.api.openapi_parts import ERROR, describe_answer, describe_body, describe_operation
+from apps.gateway.api.openapi_responses import RESPONSE_PATHS
 
-TAG = "openai"
-_ERROR = {
-    "type": "object",
-    "description": "A failure in OpenAI's shape.",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["message", "type", "param", "code"],
-            "properties": {
-                "message": {"type": "string", "description": "What is wrong, which limit, and when it resets."},
-                "type": {"type": "string"},
-                "param": {"type": ["string", "null"], "description": "The field that is wrong."},
-                "code": {"type": ["string", "null"], "description": "Stable code."},
-            },
-        }
-    },
-    "example": {
-        "error": {
-            "message": "Model 'gpt-9' does not exist, or this key may not use it.",
-            "type": "invalid_request_error",
-            "param": "model",
-            "code": "model_not_found",
-        }
-    },
-}
-_REFUSALS = {
-    "400": "The request is not valid",
-    "401": "The key or token is not valid",
-    "403": "A scope or role is missing",
-    "404": "There is no such model",
-    "413": "The body is too large",
-    "415": "The body is not JSON",
-    "429": "A limit of the key, or the provider's, is reached; see Retry-After",
-    "502": "The provider's answer cannot be used",
-    "503": "The provider, or something that Portico needs, does not answer; see Retry-After",
-    "504": "The provider took too long",
-}
 _CHAT_REQUEST = {
     "type": "object",
     "description": "OpenAI's chat-completions request. Fields that are not named here are passed on.",
@@ -84,13 +48,14 @@ _EMBEDDING_REQUEST = {
 
 def add_machine_operations(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
     """Add /v1 to the document, as a postprocessing hook of drf-spectacular."""
-    result.setdefault("components", {}).setdefault("schemas", {})["OpenAIError"] = _ERROR
+    result.setdefault("components", {}).setdefault("schemas", {})["OpenAIError"] = ERROR
     result["paths"].update(
         {
             "/v1/chat/completions": {"post": _chat()},
             "/v1/embeddings": {"post": _embeddings()},
             "/v1/models": {"get": _models()},
             "/v1/models/{model}": {"get": _model()},
+            **RESPONSE_PATHS,
         }
     )
     return result
@@ -98,57 +63,34 @@ def add_machine_operations(result: dict[str, Any], generator: Any, request: Any,
 
 def _chat() -> dict[str, Any]:
     streamed = {"schema": {"type": "string"}, "examples": {"Streamed": {"value": examples.COMPLETION_STREAM}}}
-    operation = _operation(
+    operation = describe_operation(
         "openai_chat_completions",
         "Complete a chat",
         "The official OpenAI SDKs work unchanged with this as their base URL's `/v1`.",
-        _answer(examples.COMPLETION),
+        describe_answer(examples.COMPLETION),
     )
     operation["responses"]["200"]["content"]["text/event-stream"] = streamed
-    return operation | _body(_CHAT_REQUEST, examples.COMPLETION_REQUEST)
+    return operation | describe_body(_CHAT_REQUEST, examples.COMPLETION_REQUEST)
 
 
 def _embeddings() -> dict[str, Any]:
-    operation = _operation(
+    operation = describe_operation(
         "openai_embeddings",
         "Embed texts",
         "`encoding_format: base64` gives little-endian float32, as the OpenAI SDKs ask for.",
-        _answer(examples.EMBEDDING),
+        describe_answer(examples.EMBEDDING),
     )
-    return operation | _body(_EMBEDDING_REQUEST, examples.EMBEDDING_REQUEST)
+    return operation | describe_body(_EMBEDDING_REQUEST, examples.EMBEDDING_REQUEST)
 
 
 def _models() -> dict[str, Any]:
-    answer = _answer({"object": "list", "data": [examples.OPENAI_MODEL]})
-    return _operation("openai_models_list", "Models that the key may use", "In OpenAI's format.", answer)
+    answer = describe_answer({"object": "list", "data": [examples.OPENAI_MODEL]})
+    return describe_operation("openai_models_list", "Models that the key may use", "In OpenAI's format.", answer)
 
 
 def _model() -> dict[str, Any]:
-    operation = _operation(
-        "openai_models_retrieve", "One model", "The name may contain slashes.", _answer(examples.OPENAI_MODEL)
+    operation = describe_operation(
+        "openai_models_retrieve", "One model", "The name may contain slashes.", describe_answer(examples.OPENAI_MODEL)
     )
     operation["parameters"] = [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}]
     return operation
-
-
-def _operation(operation_id: str, summary: str, description: str, answer: dict[str, Any]) -> dict[str, Any]:
-    problem = {"application/json": {"schema": {"$ref": "#/components/schemas/OpenAIError"}}}
-    refusals = {status: {"description": words, "content": problem} for status, words in _REFUSALS.items()}
-    return {
-        "operationId": operation_id,
-        "summary": summary,
-        "description": description,
-        "tags": [TAG],
-        "security": [{"bearer": []}, {"apiKey": []}],
-        "responses": {"200": answer, **refusals},
-    }
-
-
-def _answer(example: dict[str, Any]) -> dict[str, Any]:
-    content = {"schema": {"type": "object"}, "examples": {"Answer": {"value": example}}}
-    return {"description": "Done", "content": {"application/json": content}}
-
-
-def _body(schema: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
-    content = {"schema": schema, "examples": {"Request": {"value": example}}}
-    return {"requestBody": {"required": True, "content": {"application/json": content}}}
