@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
@@ -17,6 +18,13 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin as UnfoldModelAdmin
 
 MOST_COUNTED = 10_000
+
+_beside: dict[type[Model], list[tuple[str, Callable[[Any], str]]]] = {}
+
+
+def show_beside(model: type[Model], title: str, show: Callable[[Any], str]) -> None:
+    """Have the staff page of a model show, below a row's fields, what a house further up the street knows of it."""
+    _beside.setdefault(model, []).append((title, show))
 
 
 def link_text(url: str, text: object) -> SafeString:
@@ -47,6 +55,15 @@ class CappedPaginator(Paginator):
 
 class ModelAdmin(UnfoldModelAdmin):
     """The base of every staff page."""
+
+    change_form_after_template = "core/admin/beside.html"
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, obj: Any = None, **kwargs: Any
+    ) -> HttpResponseBase:
+        """Show a row's form, and below it what `show_beside` registered."""
+        context["beside"] = [(title, show(obj)) for title, show in _beside.get(self.model, ()) if obj is not None]
+        return super().render_change_form(request, context, *args, obj=obj, **kwargs)
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
         """Act on the rows that were ticked; say so when what came is no row's key, which Django would fail at."""

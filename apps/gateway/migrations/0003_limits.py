@@ -102,9 +102,11 @@ class Migration(migrations.Migration):
                         violation_error_message="There is a limit for this already; change that one.",
                     ),
                     models.CheckConstraint(
-                        condition=Q(requests_per_minute__gte=1)
-                        | Q(tokens_per_minute__gte=1)
-                        | Q(parallel_calls__gte=1),
+                        condition=~Q(
+                            requests_per_minute__isnull=True,
+                            tokens_per_minute__isnull=True,
+                            parallel_calls__isnull=True,
+                        ),
                         name="gateway_limit_limits_something",
                         violation_error_message="Limit requests, tokens or calls at a time.",
                     ),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from uuid import UUID
 
 from apps.core.ids import encode_id
 from apps.gateway.choices import LimitAlgorithm, LimitScope
@@ -40,23 +40,29 @@ class LimitTerms:
 
 def limits_of(bound: Bound) -> tuple[LimitTerms, ...]:
     """Return every limit that can apply to a caller's calls: its key's own, and the rows about it or about everybody."""
-    names = _public_ids(bound)
-    mine = [pid for pids in names.values() for pid in pids]
-    rows = Limit.objects.active().about(organization_id=bound.organization_id, subjects=mine, scopes=tuple(PER_CALL))
     found = list(_of_key(bound.api_key))
-    teams: dict[UUID, str] | None = None
-    for row in rows:
+    teams: dict[str, str] = {}
+    for row, pid in rows_binding(bound):
         if row.scope in PER_CALL:
             within = "" if row.organization_id or row.scope == LimitScope.MODEL else str(bound.organization_id)
             found.append(_terms(row, id=str(row.id), label=row.get_scope_display().lower(), within=within))
             continue
-        for pid in names[row.scope]:
-            if row.subject in ("", pid):
-                if row.scope == LimitScope.TEAM and teams is None:
-                    teams = dict(Team.objects.filter(id__in=bound.team_ids).values_list("id", "name"))
-                label = _label(row.scope, pid, bound, teams or {})
-                found.append(_terms(row, id=f"{row.id}:{pid}", label=label))
+        if row.scope == LimitScope.TEAM and not teams:
+            teams = {team.public_id: team.name for team in Team.objects.filter(id__in=bound.team_ids)}
+        found.append(_terms(row, id=f"{row.id}:{pid}", label=_label(row.scope, pid, bound, teams)))
     return tuple(found)
+
+
+def rows_binding(bound: Bound) -> Iterator[tuple[Limit, str]]:
+    """Give the active limits that can apply, each with the public id that it binds, or "" where the call decides."""
+    names = _public_ids(bound)
+    mine = [pid for pids in names.values() for pid in pids]
+    rows = Limit.objects.active().about(organization_id=bound.organization_id, subjects=mine, scopes=tuple(PER_CALL))
+    for row in rows:
+        if row.scope in PER_CALL:
+            yield row, ""
+        else:
+            yield from ((row, pid) for pid in names[row.scope] if row.subject in ("", pid))
 
 
 def _of_key(key: ApiKey | None) -> tuple[LimitTerms, ...]:
@@ -87,11 +93,11 @@ def _public_ids(bound: Bound) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _label(scope: str, pid: str, bound: Bound, teams: dict[UUID, str]) -> str:
+def _label(scope: str, pid: str, bound: Bound, teams: dict[str, str]) -> str:
     if scope == LimitScope.KEY and bound.api_key is not None:
         return f'key "{bound.api_key.name}"'
     if scope == LimitScope.TEAM:
-        return f'team "{teams.get(Team.parse_id(pid), pid)}"'
+        return f'team "{teams[pid]}"'
     return f"{LimitScope(scope).label.lower()} {pid}"
 
 
