@@ -133,6 +133,7 @@ class Migration(migrations.Migration):
                 ("starts_at", models.DateTimeField()),
                 ("ends_at", models.DateTimeField(null=True)),
                 ("spent_micros", models.BigIntegerField(db_default=0, default=0)),
+                ("seeded_micros", models.BigIntegerField(db_default=0, default=0)),
                 ("leased_micros", models.BigIntegerField(db_default=0, default=0)),
                 ("recalled_at", models.DateTimeField(null=True)),
                 ("evaluated_micros", models.BigIntegerField(db_default=0, default=0)),

@@ -91,6 +91,7 @@ class BudgetPeriod(models.Model):
     """One window of one budget for one subject: what was spent, and what processes hold to spend.
 
     `spent_micros` is the cost of the usage records of the window, moved by the transaction that records them.
+    `seeded_micros` of it had been spent when the budget began.
     `leased_micros` is the sum of the leases; the UPDATE that adds to it refuses to pass the hard limit.
     `mark_micros` was spent at `marked_at`: the recent rate is counted from there.
     """
@@ -101,6 +102,7 @@ class BudgetPeriod(models.Model):
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField(null=True)
     spent_micros = models.BigIntegerField(default=0, db_default=0)
+    seeded_micros = models.BigIntegerField(default=0, db_default=0)
     leased_micros = models.BigIntegerField(default=0, db_default=0)
     recalled_at = models.DateTimeField(null=True)
     evaluated_micros = models.BigIntegerField(default=0, db_default=0)

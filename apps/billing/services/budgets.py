@@ -34,8 +34,8 @@ CHANGEABLE = frozenset({"name", "soft_micros", "hard_micros", "boost_micros", "b
 """What a budget counts stays as it began, or what it has counted would be of something else."""
 _IDS = frozenset({BudgetScope.TEAM, BudgetScope.USER, BudgetScope.KEY})
 _SEED = """
-    INSERT INTO billing_budget_period (budget_id, subject, starts_at, ends_at, spent_micros)
-    SELECT budget_id, subject, starts_at, ends_at, sum(cost_micros) FROM ({matches}) AS matched
+    INSERT INTO billing_budget_period (budget_id, subject, starts_at, ends_at, spent_micros, seeded_micros)
+    SELECT budget_id, subject, starts_at, ends_at, sum(cost_micros), sum(cost_micros) FROM ({matches}) AS matched
     GROUP BY budget_id, subject, starts_at, ends_at
 """
 _IN_WINDOW = """

@@ -18,7 +18,7 @@ from django.db import connection, transaction
 from apps.billing.choices import ServiceTier, UsageStatus
 from apps.billing.models import UsageRecord
 from apps.billing.models.usage import HOUR_KEY
-from apps.billing.selectors.budget_matching import BUDGETS_LOCK, matches_sql
+from apps.billing.services.charging import HOLD_BUDGETS, charging_statements
 
 MAX_INTEGER = 2**31 - 1
 MAX_SMALL_INTEGER = 2**15 - 1
@@ -94,8 +94,6 @@ INSERT_RECORDS = f"""
     )
     DELETE FROM {INCOMING} WHERE id NOT IN (SELECT id FROM fresh)
 """  # noqa: S608 - built of constants
-# Shared by all who record, exclusive to who begins or ends a budget: a call counts for a new one once, and for none twice.
-HOLD_BUDGETS = f"SELECT pg_advisory_xact_lock_shared({BUDGETS_LOCK})"
 COUNT_FRESH = f"""
     SELECT count(*), EXISTS (
         SELECT FROM billing_budget WHERE organization_id IN (SELECT organization_id FROM {INCOMING})
@@ -172,6 +170,7 @@ MOVE_BALANCES = f"""
     WHERE account.kind = moved.kind AND account.currency = moved.currency
         AND account.organization_id IS NOT DISTINCT FROM moved.organization_id
 """  # noqa: S608
+FOR_BUDGETS = charging_statements(INCOMING)
 AFTER_RECORDS = (OPEN_ACCOUNTS, INSERT_TRANSACTIONS, INSERT_POSTINGS, ADD_TO_HOURS, LOCK_BALANCES, MOVE_BALANCES)
 
 

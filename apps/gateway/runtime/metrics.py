@@ -61,6 +61,9 @@ JOURNAL_LAG_BYTES = Gauge(
 JOURNAL_REJECTED = Counter("portico_gateway_journal_rejected", "Usage records that the database will never take.")
 CACHE_LOOKUPS = Counter("portico_gateway_cache_lookups", "Calls that the cache was asked for, by what it did.", ("state",))
 CACHE_SAVED = Counter("portico_gateway_cache_saved_micros", "What hits of the cache spared, in millionths of a dollar.")
+GUARD_HITS = Counter(
+    "portico_gateway_guard_hits", "What guardrails found in prompts and answers.", ("detector", "kind", "mode", "direction")
+)
 LIMITER_ERRORS = Counter("portico_gateway_limiter_errors", "Times that limits could not be checked in Redis.")
 BUDGET_ERRORS = Counter("portico_gateway_budget_errors", "Times that budgets could not be asked for in the database.")
 BUDGET_OVERRUNS = Counter("portico_gateway_budget_overruns", "Calls that cost more than had been reserved for them.")

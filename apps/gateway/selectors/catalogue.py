@@ -10,6 +10,7 @@ from types import MappingProxyType
 import structlog
 from django.conf import settings
 
+from apps.billing.choices import UnpricedModels
 from apps.billing.selectors import price_list
 from apps.billing.services.pricing import PriceCard
 from apps.core.outbound.errors import OutboundRefused
@@ -23,7 +24,9 @@ logger = structlog.get_logger(__name__)
 
 NO_TIERS: Mapping[str, PriceCard] = MappingProxyType({})
 FREE = PriceCard(input_micros=0, output_micros=0, cached_micros=0, cache_write_micros=0, reasoning_micros=None)
-"""What a model without a price costs: nothing, as for models on one's own machines."""
+"""What answers cost that nobody charges for."""
+UNPRICED = PriceCard(input_micros=0, output_micros=0, cached_micros=0, cache_write_micros=0, reasoning_micros=None)
+"""What a model without a price costs: nothing is known, so nothing. Not the same object as a price of zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ def load_snapshot(*, now: datetime | None = None) -> Snapshot:
             Route(
                 deployment_id=deployment.public_id,
                 target=target,
-                price=prices.get((target.provider, target.upstream_model), FREE),
+                price=prices.get((target.provider, target.upstream_model)) or stand_in_price(target.kind),
                 priority=deployment.priority,
                 weight=deployment.weight,
                 is_operators=deployment.provider.from_environment,
@@ -129,6 +132,18 @@ def load_snapshot(*, now: datetime | None = None) -> Snapshot:
         for name, model in models.items()
     }
     return Snapshot(models=MappingProxyType(entries), taken_at=now, routing=load_routing())
+
+
+def stand_in_price(kind: str) -> PriceCard:
+    """Return what a deployment without a price of its own costs: the sandbox nothing, others as the settings say."""
+    if kind == ProviderKind.SANDBOX:
+        return FREE
+    if settings.GATEWAY_UNPRICED_MODELS == UnpricedModels.CAP:
+        micros = settings.GATEWAY_UNPRICED_MICROS
+        return PriceCard(
+            input_micros=micros, output_micros=micros, cached_micros=micros, cache_write_micros=micros
+        )
+    return UNPRICED
 
 
 def describe_model(model: Model, providers: list[str], prices: Mapping[tuple[str, str], PriceCard]) -> ModelInfo:

@@ -7,11 +7,12 @@ has not is an empty tuple or None, so that it costs a call nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from apps.gateway.selectors.bound import Bound
+from apps.gateway.selectors.budgets import BudgetTerms, budgets_of
 from apps.gateway.selectors.cache import CacheTerms, cache_terms_of
+from apps.gateway.selectors.guardrails import GuardTerms, guard_terms_of
 from apps.gateway.selectors.limits import LimitTerms, limits_of
 from apps.users.models import ApiKey
 from apps.users.selectors.teams import path_of_person, path_of_team
@@ -24,8 +25,8 @@ class Terms:
     team_id: UUID | None = None
     team_ids: tuple[UUID, ...] = ()
     limits: tuple[LimitTerms, ...] = ()
-    budgets: tuple[Any, ...] = ()
-    guard: Any = None
+    budgets: tuple[BudgetTerms, ...] = ()
+    guard: GuardTerms | None = None
     cache: CacheTerms | None = None
 
 
@@ -45,4 +46,11 @@ def terms_of_person(*, user_id: UUID | None, organization_id: UUID) -> Terms:
 
 def _load(bound: Bound) -> Terms:
     path = bound.team_ids
-    return Terms(team_id=path[0] if path else None, team_ids=path, limits=limits_of(bound), cache=cache_terms_of(bound))
+    return Terms(
+        team_id=path[0] if path else None,
+        team_ids=path,
+        limits=limits_of(bound),
+        budgets=budgets_of(bound),
+        cache=cache_terms_of(bound),
+        guard=guard_terms_of(bound),
+    )

@@ -1,0 +1,125 @@
+"""What a call may cost at most, before it is made, and its place in the budgets."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+
+from apps.billing.choices import UnpricedModels
+from apps.billing.errors import ModelUnpriced
+from apps.billing.services.pricing import PriceCard
+from apps.gateway.providers.base import CAPABILITY_EMBEDDINGS
+from apps.gateway.runtime import Runtime
+from apps.gateway.runtime.lease_book import Reservation
+from apps.gateway.selectors import Caller, ModelEntry, Route
+from apps.gateway.selectors.catalogue import UNPRICED
+from apps.gateway.services.facts import CallFacts
+
+TOKENS_PER_PRICE = 1_000_000
+ANSWER_TOKENS = 4096
+"""The bound of an answer where neither the caller nor the catalogue gives one."""
+MARGIN, MARGIN_TOKENS = 1.25, 8
+"""By how much a prompt's estimate may fall short. It leans upwards already; dense data has more tokens than it says."""
+MAX_RATIOS = 1000
+STANDARD_TIERS = frozenset({None, "", "default", "standard", "standard_only", "flex", "batch"})
+
+_ratios: OrderedDict[tuple[str, str], tuple[int, int]] = OrderedDict()
+"""Per provider and model the prompt that had most tokens for its estimate so far: its tokens, and the estimate."""
+
+
+async def reserve_cost(
+    *,
+    runtime: Runtime,
+    caller: Caller,
+    facts: CallFacts,
+    entry: ModelEntry,
+    routes: Sequence[Route],
+    request: dict[str, Any],
+    kind: str,
+) -> Reservation | None:
+    """Reserve what a call may cost on every hard budget that it concerns; None when there is none.
+
+    That is the estimated prompt and the longest possible answer, at the price of the dearest way that it may go. Raise
+    ModelUnpriced, BudgetExceeded, or BudgetsUnreachable.
+    """
+    budgets = caller.terms.budgets
+    check_priced(entry.info.name, routes, is_bound=bool(budgets))
+    if not budgets:
+        return None
+    answer = answer_bound(facts, entry, request, kind)
+    loose = max((worst_case(route, loose_prompt(route, facts), answer, request) for route in routes), default=0)
+    tight = max((worst_case(route, tight_prompt(route, facts), answer, request) for route in routes), default=0)
+    return await runtime.budgets.reserve(budgets, facts, model=entry.info.name, micros=loose, least_micros=tight)
+
+
+def check_priced(model: str, routes: Sequence[Route], *, is_bound: bool) -> None:
+    """Raise ModelUnpriced when a way that a call may go has no price, and the settings do not let it."""
+    mode = settings.GATEWAY_UNPRICED_MODELS
+    if mode == UnpricedModels.DENY or (is_bound and mode == UnpricedModels.BUDGETED):
+        for route in routes:
+            if route.price is UNPRICED:
+                raise ModelUnpriced(
+                    f"Model {model!r} has no price at provider {route.target.provider!r}, so that its calls cannot be held "
+                    "to a budget. Ask an administrator to set one; 0 for a model that costs nothing.",
+                    param="model",
+                    headers={"x-should-retry": "false"},
+                )
+
+
+def answer_bound(facts: CallFacts, entry: ModelEntry, request: dict[str, Any], kind: str) -> int:
+    """Return how many tokens an answer can have at most, over all its choices."""
+    if kind == CAPABILITY_EMBEDDINGS:
+        return 0
+    if facts.answer_tokens is not None:
+        return facts.answer_tokens
+    return (entry.info.max_output_tokens or ANSWER_TOKENS) * int(request.get("n") or 1)
+
+
+def loose_prompt(route: Route, facts: CallFacts) -> int:
+    """Return a bound of the prompt's tokens that hardly any prompt passes."""
+    return max(math.ceil(facts.prompt_tokens * MARGIN) + MARGIN_TOKENS, _observed(route, facts) or 0)
+
+
+def tight_prompt(route: Route, facts: CallFacts) -> int:
+    """Return the prompt's tokens if they are to their estimate as in the worst case seen; the loose bound if none was."""
+    observed = _observed(route, facts)
+    return loose_prompt(route, facts) if observed is None else observed
+
+
+def observe_prompt(route: Route, *, estimate: int, tokens: int) -> None:
+    """Learn how many tokens a provider counted for an estimate."""
+    key = (route.target.provider, route.target.upstream_model)
+    held = _ratios.get(key)
+    if estimate > 0 and (held is None or tokens * held[1] > held[0] * estimate):
+        _ratios[key] = (tokens, estimate)
+        while len(_ratios) > MAX_RATIOS:
+            _ratios.popitem(last=False)
+
+
+def worst_case(route: Route, prompt_tokens: int, answer_tokens: int, request: dict[str, Any]) -> int:
+    """Return the most that so many tokens can cost on a route, in micro-units, rounded up."""
+    prices = [route.price]
+    if request.get("service_tier") not in STANDARD_TIERS:
+        prices += route.tier_prices.values()
+    return max(_worst_of(card, prompt_tokens, answer_tokens) for card in prices)
+
+
+def _worst_of(card: PriceCard, prompt_tokens: int, answer_tokens: int) -> int:
+    ins = [card.input_micros, card.cached_micros, card.cache_write_micros, card.cache_write_1h_micros]
+    outs = [card.output_micros, card.reasoning_micros]
+    if card.long_after_tokens is not None and prompt_tokens > card.long_after_tokens:
+        ins += [
+            card.long_input_micros, card.long_cached_micros, card.long_cache_write_micros, card.long_cache_write_1h_micros,
+        ]  # fmt: skip
+        outs.append(card.long_output_micros)
+    dearest_in, dearest_out = max(price or 0 for price in ins), max(price or 0 for price in outs)
+    return -(-(prompt_tokens * dearest_in + answer_tokens * dearest_out) // TOKENS_PER_PRICE)
+
+
+def _observed(route: Route, facts: CallFacts) -> int | None:
+    held = _ratios.get((route.target.provider, route.target.upstream_model))
+    return None if held is None else -(-facts.prompt_tokens * held[0] // held[1])
