@@ -14,13 +14,14 @@ class GatewayConfig(AppConfig):
         from apps.gateway import subscribers
         from apps.gateway.services.caching.policies import sweep_cached_answers
         from apps.gateway.services.responses.keeping import expire_responses, fail_abandoned_responses
-        from apps.gateway.services.sweeping import replay_journals
+        from apps.gateway.services.sweeping import record_left_guard_hits, replay_journals
         from apps.users.events import MembershipRemoved
 
         subscribe("gateway.refresh_prices", to=[PriceChanged], handler=subscribers.refresh_prices)
         subscribe("gateway.forget_cached_answers", to=[MembershipRemoved], handler=subscribers.forget_cached_answers)
         register_sweep("gateway.sweep_cached_answers", every_seconds=60, run=sweep_cached_answers)
         register_sweep("gateway.replay_journals", every_seconds=5, run=replay_journals)
+        register_sweep("gateway.record_left_guard_hits", every_seconds=30, run=record_left_guard_hits)
         register_sweep("gateway.fail_abandoned_responses", every_seconds=5, run=fail_abandoned_responses)
         register_sweep("gateway.expire_responses", every_seconds=600, run=expire_responses)
         register_partitioned(

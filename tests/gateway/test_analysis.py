@@ -22,6 +22,7 @@ from apps.gateway.services.analysis import (
     find_topics,
     judge_sentiment,
     make_title,
+    moderate,
     suggest_tags,
     summarize,
 )
@@ -177,3 +178,17 @@ async def test_a_key_is_not_led_past_its_models(
     assert strong_model_asked.method is AnalysisMethod.FALLBACK
     with pytest.raises(ModelUnknown):
         await summarize(actor=caller, source=TEXT, model="upstream-model")
+
+
+async def test_moderation_takes_the_higher_score(strong: Upstream, caller: Actor) -> None:
+    strong.play(*says({"categories": [{"name": "violence", "score": 0.7}, {"name": "hate", "score": 0.1}]}))
+    found = await moderate(actor=caller, source="A text that the rules find harmless.")
+    assert (found.is_flagged, found.categories, found.method) == (True, ("violence",), AnalysisMethod.MODEL)
+    assert (found.scores["violence"], found.scores["hate"], found.scores["sexual"]) == (0.7, 0.1, 0.0)
+
+
+async def test_moderation_without_a_model_goes_by_phrases(runtime: Runtime, caller: Actor) -> None:
+    harmful = await moderate(actor=caller, source="I will kill you tomorrow.", model="sandbox-small")
+    harmless = await moderate(actor=caller, source="The cake is in the oven.", model="sandbox-small")
+    assert "harassment/threatening" in harmful.categories
+    assert (harmless.is_flagged, harmless.categories) == (False, ())

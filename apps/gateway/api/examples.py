@@ -99,6 +99,57 @@ OPENAI_MODEL: dict[str, Any] = {
     "owned_by": "openai",
 }
 
+COMPARE_REQUEST: dict[str, Any] = {
+    "models": ["sandbox-small", "sandbox-large"],
+    "messages": [{"role": "user", "content": "Why is the sky blue?"}],
+}
+_COMPARED: dict[str, Any] = {
+    "model": "sandbox-small",
+    "message": {"role": "assistant", "content": "Air scatters short waves most."},
+    "finish_reason": "stop",
+    "provider": "sandbox",
+    "request_id": "req_01kaf2s8e6e4xvh1w0k5t3q9bz",
+    "attempts": 1,
+    "usage": COMPLETION["usage"],
+    "cost": "0.000020",
+    "cost_micros": 20,
+    "latency_ms": 412,
+    "first_token_ms": 88,
+    "cache": "",
+    "error": None,
+}
+COMPARISON: dict[str, Any] = {
+    "id": "cmp_01kaf2s8e6e4xvh1w0k5t3q9bz",
+    "results": [
+        _COMPARED,
+        {
+            **_COMPARED,
+            "model": "sandbox-large",
+            "message": {"role": "assistant", "content": "Air scatters short waves of light most."},
+        },
+    ],
+    "differences": [
+        {
+            "first": "sandbox-small",
+            "second": "sandbox-large",
+            "similarity": 0.8333,
+            "words_only_in_first": 0,
+            "words_only_in_second": 2,
+        }
+    ],
+    "cost": "0.000040",
+    "cost_micros": 40,
+    "currency": "USD",
+}
+COMPARISON_STREAM = (
+    'event: comparison.started\ndata: {"id":"cmp_01kaf2s8e6e4xvh1w0k5t3q9bz"}\n\n'
+    'event: model.delta\ndata: {"model":"sandbox-small","delta":"Air scatters"}\n\n'
+    'event: model.delta\ndata: {"model":"sandbox-large","delta":"Air scatters"}\n\n'
+    'event: model.done\ndata: {"model":"sandbox-small",…}\n\n'
+    'event: model.done\ndata: {"model":"sandbox-large",…}\n\n'
+    'event: comparison.done\ndata: {"id":"cmp_01kaf2s8e6e4xvh1w0k5t3q9bz",…}\n\n'
+)
+
 
 def sent(value: Any) -> OpenApiExample:
     """Return an example of a request."""

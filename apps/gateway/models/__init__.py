@@ -1,6 +1,6 @@
 """Nouns of the gateway."""
 
-from apps.gateway.models.cache import DIMENSIONS, CachedAnswer, CacheDay, CachePolicy
+from apps.gateway.models.cache import DIMENSIONS, LONGEST_TTL_SECONDS, CachedAnswer, CacheDay, CachePolicy
 from apps.gateway.models.catalogue import MODEL_NAME, Deployment, Model, Provider
 from apps.gateway.models.guardrails import GuardBinding, GuardHit, GuardPolicy
 from apps.gateway.models.responses import RespondingProcess, ResponseEvents, StoredResponse
@@ -9,6 +9,7 @@ from apps.gateway.models.routing import Alias, HealthCheck, HealthState, Routing
 
 __all__ = [
     "DIMENSIONS",
+    "LONGEST_TTL_SECONDS",
     "Limit", "MODEL_NAME",
     "Alias",
     "CacheDay",

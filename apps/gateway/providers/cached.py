@@ -95,6 +95,8 @@ def _deltas(choice: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, str, 
     """Yield deltas that say one choice, each with its text, its other text and, at last, the reason of the end."""
     message = choice.get("message") or {}
     rest = {name: value for name, value in message.items() if name not in _TOLD and value is not None}
+    if "thinking_blocks" in rest:
+        rest["thinking_blocks"] = [{"index": index, **block} for index, block in enumerate(rest["thinking_blocks"])]
     yield {"content": "", **rest, "role": message.get("role", "assistant")}, "", "", None
     for name in ("reasoning_content", "content", "refusal"):
         text = message.get(name) or ""

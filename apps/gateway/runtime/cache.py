@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import astuple, dataclass, field
 from datetime import date
@@ -14,7 +15,7 @@ from redis.exceptions import RedisError
 
 from apps.core.encryption import decrypt, encrypt
 from apps.core.redis import get_async_redis
-from apps.gateway.models import CacheDay
+from apps.gateway.models import LONGEST_TTL_SECONDS, CacheDay
 from apps.gateway.runtime.loading import UNREACHABLE, Loader
 
 logger = structlog.get_logger(__name__)
@@ -35,7 +36,7 @@ def key_of(organization_id: UUID, policy_id: UUID, digest: bytes) -> str:
 
 
 def person_key(user_id: UUID) -> str:
-    """Return the Redis key of the set that names the answers to a person's questions."""
+    """Return the Redis key of the sorted set that names the answers to a person's questions, by their end."""
     return f"{PREFIX}:of:{user_id.hex}"
 
 
@@ -116,10 +117,10 @@ class AnswerStore:
             async with redis.pipeline(transaction=False) as pipe:
                 pipe.set(place, sealed, ex=seconds)
                 if user_id is not None:
-                    # The set lives as long as the last of its answers: EXPIRE GT alone would leave a new one for ever.
-                    pipe.sadd(person_key(user_id), place)
-                    pipe.expire(person_key(user_id), seconds, nx=True)
-                    pipe.expire(person_key(user_id), seconds, gt=True)
+                    now = int(time.time())
+                    pipe.zremrangebyscore(person_key(user_id), "-inf", now)
+                    pipe.zadd(person_key(user_id), {place: now + seconds})
+                    pipe.expire(person_key(user_id), LONGEST_TTL_SECONDS)
                 await pipe.execute()
 
         await self._ask(write)

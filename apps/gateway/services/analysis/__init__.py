@@ -9,6 +9,7 @@ from apps.gateway.services.analysis.findings import (
     Entities,
     Entity,
     Finding,
+    Moderation,
     Sentiment,
     Summary,
     Tags,
@@ -16,12 +17,13 @@ from apps.gateway.services.analysis.findings import (
     Topic,
     Topics,
 )
-from apps.gateway.services.analysis.judging import extract_entities, judge_sentiment
+from apps.gateway.services.analysis.judging import extract_entities, judge_sentiment, moderate
 
 __all__ = [
     "Entities",
     "Entity",
     "Finding",
+    "Moderation",
     "Sentiment",
     "Source",
     "Summary",
@@ -33,6 +35,7 @@ __all__ = [
     "find_topics",
     "judge_sentiment",
     "make_title",
+    "moderate",
     "suggest_tags",
     "summarize",
 ]

@@ -77,3 +77,12 @@ class Entities(Finding):
     """What a text names, each thing once."""
 
     entities: tuple[Entity, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moderation(Finding):
+    """Whether a text is objectionable: `scores` holds 0 to 1 for each of OpenAI's categories, `categories` those that flag it."""
+
+    is_flagged: bool
+    categories: tuple[str, ...]
+    scores: dict[str, float]

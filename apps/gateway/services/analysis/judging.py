@@ -1,15 +1,17 @@
-"""Sentiment and entities."""
+"""Sentiment, entities and moderation."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from apps.core.actor import Actor
 from apps.gateway.choices import EntityKind, SentimentLabel
+from apps.gateway.guards.moderation import CATEGORIES, classify, judge_scores
 from apps.gateway.services.analysis.asking import Source, ask_model, read_source
-from apps.gateway.services.analysis.findings import Entities, Entity, Sentiment
+from apps.gateway.services.analysis.findings import Entities, Entity, Moderation, Sentiment
 from apps.gateway.services.analysis.lexicon import score_sentiment
 from apps.gateway.services.analysis.patterns import MOST_ENTITIES, find_patterns
 
@@ -32,6 +34,19 @@ class EntitiesForm(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     entities: list[NamedEntity]
+
+
+class ScoredCategory(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: Literal[CATEGORIES]
+    score: float = Field(ge=0, le=1)
+
+
+class ModerationForm(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    categories: list[ScoredCategory]
 
 
 async def judge_sentiment(*, actor: Actor, source: Source, model: str = "") -> Sentiment:
@@ -64,3 +79,25 @@ async def extract_entities(*, actor: Actor, source: Source, model: str = "") -> 
         named = await asyncio.to_thread(find_patterns, text)
     unique = list(dict.fromkeys(named))[:MOST_ENTITIES]
     return Entities(entities=tuple(Entity(kind, name) for kind, name in unique), **asked.origin())
+
+
+async def moderate(*, actor: Actor, source: Source, model: str = "") -> Moderation:
+    """Tell whether a text or conversation is objectionable, by OpenAI's categories. See `summarize`.
+
+    The built-in classifier has a say in any case: of its score and the model's the higher counts.
+    """
+    text = read_source(source)
+    built_in = await asyncio.to_thread(classify, text)
+    instruction = (
+        "Judge whether the text is objectionable. List each category that applies at all, with a score from 0 (harmless) "
+        "to 1 (certain); leave the others out. A text that reports on or asks for help against something is harmless."
+    )
+    asked = await ask_model(
+        actor=actor, model=model, instruction=instruction, text=text, form=ModerationForm, answer_tokens=500
+    )
+    scores = dict(built_in.scores)
+    for found in asked.form.categories if asked.form is not None else ():
+        scores[found.name] = max(scores[found.name], found.score)
+    judged = judge_scores(scores)
+    flagged = tuple(name for name, is_flagged in judged.categories.items() if is_flagged)
+    return Moderation(is_flagged=judged.flagged, categories=flagged, scores=scores, **asked.origin())

@@ -10,6 +10,8 @@ from apps.gateway.providers.base import Chunk
 
 MAX_BYTES = 1_048_576
 """What is larger is not kept, neither in parts nor as a whole."""
+_COUNTED = frozenset({"thinking_blocks", "tool_calls"})
+"""Lists whose items have an `index` in deltas, and none in a message."""
 
 
 class Assembler:
@@ -47,6 +49,10 @@ class Assembler:
             for part in event.get("choices") or ():
                 _add(choices, part)
         ordered = [choices[index] for index in sorted(choices)]
+        for choice in ordered:
+            for name in _COUNTED & choice["message"].keys():
+                for item in choice["message"][name]:
+                    item.pop("index", None)
         return {**head, "object": "chat.completion", "choices": ordered}
 
 
