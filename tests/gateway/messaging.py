@@ -14,7 +14,8 @@ from anthropic import AsyncAnthropic
 from apps.gateway.edge import GatewayApplication
 from apps.gateway.providers.anthropic import AnthropicProvider
 from apps.gateway.providers.base import Target
-from apps.gateway.runtime import Runtime
+from apps.gateway.runtime import Runtime, shipper
+from apps.gateway.runtime.state import close_journal
 from tests.gateway.conftest import CREDENTIAL, OFFLINE_SECRET, offline_entry, offline_snapshot
 from tests.support.upstreams import AnthropicDialect, OllamaDialect, OpenAIDialect, Upstream, run_upstream
 
@@ -38,11 +39,19 @@ class Gate:
     upstream: Upstream
     http: httpx2.AsyncClient
     sdk: AsyncAnthropic
+    runtime: Runtime
+    recorded: list[Any]
+    """Usage that would have gone into the database; complete after `settle`."""
 
     @property
     def asked(self) -> Any:
         """The body of the last request that reached the upstream."""
         return self.upstream.received[-1].body
+
+    async def settle(self) -> list[Any]:
+        """Return the usage of all calls so far, by closing the journal."""
+        await self.runtime.loop.run_in_executor(None, close_journal)
+        return self.recorded
 
     async def post(self, body: dict[str, Any], *, path: str = "/v1/messages", **headers: str) -> httpx2.Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -55,6 +64,9 @@ async def open_gate(kind: str, offline: Runtime, monkeypatch: pytest.MonkeyPatch
     if kind == TRANSLATED:
         monkeypatch.setattr(AnthropicProvider, "native_dialects", frozenset())
         kind = "anthropic"
+    recorded: list[Any] = []
+    monkeypatch.setattr(shipper, "write_entries", recorded.extend)
+    monkeypatch.setattr(shipper, "replay_orphans", lambda directory: None)
     async with run_upstream(DIALECTS[kind]()) as upstream:
         suffix = "/v1" if kind.startswith("open") else ""
         target = Target("acme", kind, upstream.origin + suffix, CREDENTIAL, "upstream-model", read_timeout_seconds=5.0)
@@ -65,7 +77,7 @@ async def open_gate(kind: str, offline: Runtime, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(offline.catalogue, "_load", lambda: replace(offline_snapshot(), models=models))
         await offline.catalogue.reload()
         async with open_http() as http:
-            yield Gate(kind, upstream, http, open_sdk(http))
+            yield Gate(kind, upstream, http, open_sdk(http), offline, recorded)
 
 
 def open_http() -> httpx2.AsyncClient:

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from apps.gateway.choices import ProviderKind
+from apps.gateway.choices import Breaker, ProviderKind
 from apps.gateway.dialects.anthropic.checks import check_prompt
 from apps.gateway.dialects.anthropic.counting import count_input
 from apps.gateway.dialects.anthropic.request import read_request
@@ -40,7 +40,7 @@ async def count_tokens(exchange: Exchange) -> None:
 async def _ask_anthropic(exchange: Exchange, route: Route, body: dict[str, Any]) -> int | None:
     """Return the provider's count, or None where it cannot give one: that must not keep anybody from going on."""
     runtime = exchange.runtime
-    if runtime.resting.get(route.deployment_id, 0.0) > runtime.loop.time():
+    if runtime.health.standing(route.deployment_id) is not Breaker.CLOSED:
         return None
     try:
         return await count_upstream(

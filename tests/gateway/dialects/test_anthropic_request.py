@@ -67,6 +67,8 @@ def test_the_smallest_request() -> None:
         ({"cache_control": MARK}, {"cache_control": MARK}),
         ({"context_management": {"edits": []}, "speed": "fast", "brand_new": 1}, {}),
         ({"tools": [], "tool_choice": {"type": "auto"}}, {}),
+        ({"fallbacks": ["a", "b"], "disable_fallbacks": True}, {"fallbacks": ["a", "b"], "disable_fallbacks": True}),
+        ({"fallbacks": [{"model": "claude-sonnet-5"}]}, {}),
         ({"thinking": {"type": "disabled"}}, {"thinking": {"type": "disabled"}}),
         ({"thinking": {"type": "adaptive"}}, {"thinking": {"type": "adaptive"}}),
         (

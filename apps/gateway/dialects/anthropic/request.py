@@ -12,6 +12,7 @@
 | metadata.user_id | user, without the part that changes with every session |
 | service_tier | auto or default |
 | cache_control | the same |
+| fallbacks (names of models), disable_fallbacks | the same: they are ours, not Anthropic's |
 
 Everything else (container, context_management, mcp_servers, speed, unknown fields) reaches only a provider of Anthropic's
 format, in the body as the client sent it.
@@ -76,6 +77,7 @@ def read_request(body: dict[str, Any]) -> Asked:
     _read_metadata(body.get("metadata"), request)
     if body.get("service_tier") in ("auto", "standard_only"):
         request["service_tier"] = "auto" if body["service_tier"] == "auto" else "default"
+    _read_wishes(body, request)
     if body.get("mcp_servers"):
         reader.foreign.append("`mcp_servers`")
     return Asked(
@@ -205,6 +207,15 @@ def _read_metadata(metadata: dict[str, Any] | None, request: dict[str, Any]) -> 
         request["user"] = end_user_of(metadata["user_id"])
     if metadata.get("tags"):
         request["metadata"] = {"tags": metadata["tags"]}
+
+
+def _read_wishes(body: dict[str, Any], request: dict[str, Any]) -> None:
+    fallbacks = body.get("fallbacks")
+    if isinstance(fallbacks, list) and all(isinstance(name, str) for name in fallbacks):
+        # A list of objects is Anthropic's own way to fall back among its models.
+        request["fallbacks"] = fallbacks
+    if body.get("disable_fallbacks") is not None:
+        request["disable_fallbacks"] = body["disable_fallbacks"]
 
 
 def _native_body(body: dict[str, Any], *, has_unsigned: bool) -> dict[str, Any]:

@@ -31,8 +31,10 @@ def take_wishes(request: dict[str, Any], native: dict[str, Any] | None, *, disab
     """
     fallbacks = request.pop("fallbacks", None)
     disabled = request.pop("disable_fallbacks", None)
-    if native is not None:
+    if native is not None and fallbacks is not None:
+        # Otherwise it is a word of the client's own format, and not for us.
         native.pop("fallbacks", None)
+    if native is not None:
         native.pop("disable_fallbacks", None)
     if fallbacks is None and disabled is None:
         return Wishes(disables_fallbacks=True) if disables_fallbacks else NO_WISHES
