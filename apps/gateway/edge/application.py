@@ -24,6 +24,7 @@ from apps.gateway.edge.reading import Receive
 from apps.gateway.edge.responses import RESPONSES, create_response, find_endpoint
 from apps.gateway.errors import MethodRefused, RouteUnknown
 from apps.gateway.runtime import get_runtime
+from apps.gateway.runtime.guard_hits import close_spool
 from apps.gateway.runtime.state import close_journal
 
 logger = structlog.get_logger(__name__)
@@ -79,6 +80,7 @@ class GatewayApplication:
         await receive()
         await runtime.close()
         await runtime.loop.run_in_executor(None, close_journal)
+        await runtime.loop.run_in_executor(None, close_spool)
         await send({"type": "lifespan.shutdown.complete"})
 
 

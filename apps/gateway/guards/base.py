@@ -20,36 +20,46 @@ _WORD = re.compile(r"\w+")
 
 
 class Text:
-    """A text with what several detectors want to know of it, found out once."""
+    """A text with what several detectors want to know of it, found out once.
 
-    def __init__(self, raw: str) -> None:
+    Hits begin at `begin` or later; what stands before is there to be looked back at.
+    """
+
+    def __init__(self, raw: str, begin: int = 0) -> None:
         self.raw = raw
+        self.begin = begin
+        self.tail = raw[begin:] if begin else raw
 
     @cached_property
     def folded(self) -> str:
-        """Return the text in lower case, character by character, so that positions stay what they are."""
-        folded = self.raw.lower()
-        if len(folded) == len(self.raw):
-            return folded
-        return "".join(low if len(low := character.lower()) == 1 else character for character in self.raw)
+        """Return the text in lower case, its positions unchanged."""
+        return fold(self.raw)
 
     @cached_property
     def words(self) -> frozenset[str]:
         """Return the words that occur, in lower case."""
-        return frozenset(_WORD.findall(self.folded))
+        return frozenset(_WORD.findall(self.folded, self.begin))
 
     @cached_property
     def is_ascii(self) -> bool:
         """Tell whether there is nothing but ASCII."""
-        return self.raw.isascii()
+        return self.tail.isascii()
 
     @cached_property
     def has_digit(self) -> bool:
         """Tell whether there is a digit: without one, most of what is structured cannot be there."""
-        return _DIGIT.search(self.raw) is not None
+        return _DIGIT.search(self.raw, self.begin) is not None
 
 
 _DIGIT = re.compile(r"[0-9]")
+
+
+def fold(raw: str) -> str:
+    """Return a text in lower case, of the same length: what would become longer stays as it is."""
+    folded = raw.lower()
+    if len(folded) == len(raw):
+        return folded
+    return "".join(low if len(low := character.lower()) == 1 else character for character in raw)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,10 @@ _PLACES = {
     codes.AT_BEGINNING: r"^",
     codes.AT_BEGINNING_STRING: r"\A",
 }
-MOST_NAMED = 1024
-"""Wider ranges of characters count as any."""
+HEAD = 3
+"""Characters by which patterns are told apart before they are tried."""
+MOST_NAMED = 600
+"""Heads of one pattern that are listed at most; with more of them it is tried everywhere."""
 _SINGLE = {codes.LITERAL, codes.NOT_LITERAL, codes.IN, codes.ANY}
 _REPEATS = {codes.MAX_REPEAT: "", codes.MIN_REPEAT: "?", codes.POSSESSIVE_REPEAT: "+"}
 
@@ -56,33 +58,58 @@ def longest(source: str) -> int:
 
 
 class HoldFinder:
-    """Finds from where on a text has to be held back. Patterns are tried only where their first character occurs."""
+    """Finds from where on a text has to be held back. Patterns are tried only where they can begin, by three characters."""
 
-    __slots__ = ("_any", "_any_word", "_by_character", "_by_word_character", "is_empty")
+    __slots__ = ("_anywhere", "_at_words", "is_empty")
 
     def __init__(self, beginnings: Iterable[Beginning]) -> None:
-        self._by_character: dict[str, tuple[_Compiled, ...]] = {}
-        self._by_word_character: dict[str, tuple[_Compiled, ...]] = {}
         wanted = [compile_beginning(b.source, b.is_folded) for b in sorted(set(beginnings), key=lambda b: b.source)]
         self.is_empty = not wanted
-        self._any = _fill(self._by_character, [c for c in wanted if not c.begins_word])
-        self._any_word = _fill(self._by_word_character, [c for c in wanted if c.begins_word])
+        self._anywhere = _Table([compiled for compiled in wanted if not compiled.begins_word])
+        self._at_words = _Table([compiled for compiled in wanted if compiled.begins_word])
 
     def find(self, raw: str, folded: str, start: int) -> int:
         """Return the first position, from `start` on, with which a match may begin that has not ended; else the length."""
-        by_character, by_word_character = self._by_character, self._by_word_character
+        anywhere, at_words = self._anywhere, self._at_words
+        length = len(raw)
         is_inside = start > 0 and (raw[start - 1].isalnum() or raw[start - 1] == "_")
-        for position in range(start, len(raw)):
-            character = folded[position]
-            for compiled in by_character.get(character, self._any):
+        for position in range(start, length):
+            head = folded[position : position + HEAD]
+            if anywhere.matches(raw, folded, position, head) or (
+                not is_inside and at_words.matches(raw, folded, position, head)
+            ):
+                return position
+            is_inside = head[0].isalnum() or head[0] == "_"
+        return length
+
+
+class _Table:
+    """Patterns by what they can begin with."""
+
+    __slots__ = ("_any", "_by_first", "_by_head", "_named_any", "_named_by_first")
+
+    def __init__(self, wanted: list[_Compiled]) -> None:
+        # Where fewer characters are left than a head has, all patterns are in question; else those of the head, and those
+        # that can begin in too many ways to be listed.
+        unnamed = [compiled for compiled in wanted if compiled.heads is None]
+        self._by_first, self._any = _by_first(wanted)
+        self._named_by_first, self._named_any = _by_first(unnamed)
+        self._by_head: dict[str, list[_Compiled]] = {}
+        for compiled in wanted:
+            for head in compiled.heads or ():
+                if len(head) == HEAD:
+                    self._by_head.setdefault(head, []).append(compiled)
+
+    def matches(self, raw: str, folded: str, position: int, head: str) -> bool:
+        """Tell whether a text, from a position to its end, is the beginning of something."""
+        if len(head) < HEAD:
+            candidates = self._by_first.get(head[0], self._any)
+        else:
+            for compiled in self._by_head.get(head, ()):
                 if compiled.pattern.match(folded if compiled.is_folded else raw, position):
-                    return position
-            if not is_inside:
-                for compiled in by_word_character.get(character, self._any_word):
-                    if compiled.pattern.match(folded if compiled.is_folded else raw, position):
-                        return position
-            is_inside = character.isalnum() or character == "_"
-        return len(raw)
+                    return True
+            candidates = self._named_by_first.get(head[0], self._named_any)
+        return any(compiled.pattern.match(folded if compiled.is_folded else raw, position) for compiled in candidates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +118,8 @@ class _Compiled:
     is_folded: bool
     first: frozenset[str] | None
     """The characters that it can begin with, in lower case; None for too many to name."""
+    heads: frozenset[str] | None
+    """The same of its first HEAD characters; shorter ones are whole matches."""
     begins_word: bool
 
 
@@ -98,48 +127,72 @@ class _Compiled:
 def compile_beginning(source: str, is_folded: bool) -> _Compiled:
     """Return the pattern for the beginnings of another, anchored at the end of the text. Raise Unsupported, re.error."""
     condition, body = _split_condition(list(parse(source)))
-    pattern = re.compile(rf"{condition}{begin_sequence(body)}\Z")
-    first, _ = first_characters(body)
-    folded = None if first is None else frozenset(character.lower() for character in first)
-    return _Compiled(pattern, is_folded, folded, begins_word=r"(?<!\w)" in condition or r"(?<![\w]" in condition)
+    pattern = re.compile(rf"{condition}(?:{begin_sequence(body)})\Z")
+    return _Compiled(
+        pattern,
+        is_folded,
+        _heads(body, 1),
+        _heads(body, HEAD),
+        begins_word=r"(?<!\w)" in condition or r"(?<![\w]" in condition,
+    )
 
 
-def first_characters(items: Iterable[Any]) -> tuple[set[str] | None, bool]:
-    """Return the characters that a sequence can begin with (None for too many), and whether it can be empty."""
-    found: set[str] = set()
+def _heads(items: Sequence[Any], length: int) -> frozenset[str] | None:
+    """Return what a sequence can begin with, in lower case: `length` characters, or fewer where a match is shorter."""
+    found = {""}
     for operation, argument in items:
-        first, may_be_empty = _first_of(operation, argument)
-        if first is None:
-            return None, False
-        found |= first
-        if not may_be_empty:
-            return found, False
-    return found, True
+        found = _extend(found, operation, argument, length)
+        if len(found) > MOST_NAMED:
+            return None
+        if all(len(head) == length for head in found):
+            break
+    return frozenset(head.lower() for head in found)
 
 
-def _first_of(operation: Any, argument: Any) -> tuple[set[str] | None, bool]:
+_TOO_MANY = {str(number) for number in range(MOST_NAMED + 1)}
+"""Stands for a set that nobody wants to list; longer than MOST_NAMED, which ends the listing."""
+
+
+def _extend(heads: set[str], operation: Any, argument: Any, length: int) -> set[str]:
+    short = {head for head in heads if len(head) < length}
+    done = heads - short
+    if not short or operation in {codes.AT, codes.ASSERT, codes.ASSERT_NOT}:
+        return heads
     if operation is codes.LITERAL:
-        return {chr(argument)}, False
+        return done | {head + chr(argument) for head in short}
     if operation is codes.IN:
-        return _first_of_set(argument), False
+        characters = _characters_of(argument)
+        if characters is None or len(characters) * len(short) > MOST_NAMED:
+            return _TOO_MANY
+        return done | {head + character for head in short for character in characters}
     if operation in _REPEATS:
-        first, may_be_empty = first_characters(argument[2])
-        return first, may_be_empty or argument[0] == 0
+        low, high, item = argument
+        found = set() if low else set(short)
+        for count in range(1, min(int(high), max(int(low), length)) + 1):
+            short = _extend_all(short, item, length)
+            if count >= low:
+                found |= short
+            if len(found) + len(short) > MOST_NAMED:
+                return _TOO_MANY
+        return done | found
     if operation is codes.BRANCH:
-        parts = [first_characters(branch) for branch in argument[1]]
-        if any(first is None for first, _ in parts):
-            return None, False
-        return set().union(*(first for first, _ in parts if first)), any(may_be_empty for _, may_be_empty in parts)
+        return done.union(*(_extend_all(short, branch, length) for branch in argument[1]))
     if operation is codes.SUBPATTERN:
-        return first_characters(argument[3])
+        return done | _extend_all(short, argument[3], length)
     if operation is codes.ATOMIC_GROUP:
-        return first_characters(argument)
-    if operation in {codes.AT, codes.ASSERT, codes.ASSERT_NOT}:
-        return set(), True
-    return None, False
+        return done | _extend_all(short, argument, length)
+    return _TOO_MANY
 
 
-def _first_of_set(items: Iterable[Any]) -> set[str] | None:
+def _extend_all(heads: set[str], items: Iterable[Any], length: int) -> set[str]:
+    for operation, argument in items:
+        heads = _extend(heads, operation, argument, length)
+        if len(heads) > MOST_NAMED:
+            return _TOO_MANY
+    return heads
+
+
+def _characters_of(items: Iterable[Any]) -> set[str] | None:
     found: set[str] = set()
     for operation, argument in items:
         if operation is codes.LITERAL:
@@ -151,11 +204,12 @@ def _first_of_set(items: Iterable[Any]) -> set[str] | None:
     return found
 
 
-def _fill(table: dict[str, tuple[_Compiled, ...]], wanted: list[_Compiled]) -> tuple[_Compiled, ...]:
-    anywhere = tuple(compiled for compiled in wanted if compiled.first is None)
-    for character in {character for compiled in wanted for character in compiled.first or ()}:
-        table[character] = tuple(c for c in wanted if c.first is None or character in c.first)
-    return anywhere
+def _by_first(wanted: list[_Compiled]) -> tuple[dict[str, list[_Compiled]], list[_Compiled]]:
+    """Return patterns by their first character, those that can begin with any among them, and these alone."""
+    table: dict[str, list[_Compiled]] = {}
+    for character in {head for compiled in wanted for head in compiled.first or ()}:
+        table[character] = [c for c in wanted if c.first is None or character in c.first]
+    return table, [compiled for compiled in wanted if compiled.first is None]
 
 
 def begin_sequence(items: Sequence[Any]) -> str:
@@ -174,7 +228,7 @@ def begin_sequence(items: Sequence[Any]) -> str:
     return result
 
 
-def write(operation: Any, argument: Any) -> str:  # noqa: PLR0912 - one line per kind of node
+def write(operation: Any, argument: Any) -> str:
     """Return the source of one node."""
     if operation is codes.LITERAL:
         return re.escape(chr(argument))
@@ -213,7 +267,7 @@ def write_sequence(items: Sequence[Any]) -> str:
 
 def _begin_item(operation: Any, argument: Any) -> str:
     if operation in _REPEATS:
-        low, high, item = argument
+        _, high, item = argument
         limit = "" if high is codes.MAXREPEAT else max(high - 1, 0)
         return f"(?:{write_sequence(item)}){{0,{limit}}}{begin_sequence(list(item))}"
     if operation is codes.BRANCH:

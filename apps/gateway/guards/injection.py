@@ -51,9 +51,9 @@ class InjectionDetector:
     def find(self, text: Text, kinds: frozenset[str]) -> Iterable[Hit]:
         """Return the signs of some kinds."""
         hits = list(_BOOK.find(text, kinds))
-        if "invisible_text" in kinds and not text.is_ascii and _ANY_INVISIBLE.search(text.raw):
-            hits += _find_invisible(text.raw)
-        if "encoded_payload" in kinds and len(text.raw) >= 24:
+        if "invisible_text" in kinds and not text.is_ascii and _ANY_INVISIBLE.search(text.raw, text.begin):
+            hits += _find_invisible(text)
+        if "encoded_payload" in kinds and len(text.tail) >= 24:
             hits += _find_payloads(text)
         return hits
 
@@ -67,9 +67,10 @@ class InjectionDetector:
         return found
 
 
-def _find_invisible(raw: str) -> Iterator[Hit]:
+def _find_invisible(text: Text) -> Iterator[Hit]:
+    raw = text.raw
     for weight, source, pattern in _INVISIBLE:
-        for match in pattern.finditer(raw):
+        for match in pattern.finditer(raw, text.begin):
             if source == TAGS and raw[match.start() - 1 : match.start()] == _FLAG and len(match[0]) <= 6:
                 continue
             if source == BIDI and not _turns_latin(raw, match.start()):
@@ -84,7 +85,7 @@ def _turns_latin(raw: str, at: int) -> bool:
 
 
 def _find_payloads(text: Text) -> Iterator[Hit]:
-    for match in _ENCODED.finditer(text.raw):
+    for match in _ENCODED.finditer(text.raw, text.begin):
         if _LOWER_AND_UPPER.search(match[0]) is None:
             continue
         hidden = _decode(match[0])

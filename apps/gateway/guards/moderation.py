@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 from apps.gateway.guards.base import Beginning, Hit, Text
@@ -90,6 +91,12 @@ def score_hits(found: Iterable[tuple[str, float]]) -> dict[str, float]:
     return scores
 
 
+@lru_cache(maxsize=256)
 def _with_children(kinds: frozenset[str]) -> frozenset[str]:
     children = {child for child, parents in _PARENTS.items() if any(parent in kinds for parent, _ in parents)}
     return kinds | children
+
+
+def categories_of(kind: str) -> tuple[str, ...]:
+    """Return the category of a phrase and those that it says something about."""
+    return (kind, *(parent for parent, _ in _PARENTS.get(kind, ())))

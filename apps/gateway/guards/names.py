@@ -25,16 +25,19 @@ INTRODUCED = rf"(?<!\w){_INTRODUCTION} {_NAME}(?!\w)"
 NAME_BEGINNINGS = (TITLED, INTRODUCED)
 _TITLED = re.compile(rf"(?<!\w){_TITLE}\.? ({_NAME})(?!\w)")
 _INTRODUCED = re.compile(rf"(?<!\w){_INTRODUCTION} ({_NAME})(?!\w)")
-_TITLE_WORDS = frozenset(
+_TITLE_WORDS_LISTED = (
     "mr mrs ms miss dr prof sir herr herrn frau monsieur madame mme mlle señor señora sr sra signor signora sig dhr mevr pan "
-    "pani senhor senhora".split()
+    "pani senhor senhora"
 )
-_INTRODUCING_WORDS = frozenset("name called heiße appelle nom llamo nombre chiamo nome naam nazywam heter".split())
+_TITLE_WORDS = frozenset(_TITLE_WORDS_LISTED.split())
+_INTRODUCING_WORDS = frozenset(
+    ("name", "called", "heiße", "appelle", "nom", "llamo", "nombre", "chiamo", "nome", "naam", "nazywam", "heter")
+)
 
 
 def find_names(text: Text) -> Iterator[tuple[int, int]]:
     """Yield where names are, without their titles."""
     if _TITLE_WORDS & text.words:
-        yield from (match.span(1) for match in _TITLED.finditer(text.raw))
+        yield from (match.span(1) for match in _TITLED.finditer(text.raw, text.begin))
     if _INTRODUCING_WORDS & text.words:
-        yield from (match.span(1) for match in _INTRODUCED.finditer(text.raw))
+        yield from (match.span(1) for match in _INTRODUCED.finditer(text.raw, text.begin))

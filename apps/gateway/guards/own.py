@@ -52,11 +52,14 @@ class OwnDetector:
             Hit(match.start(), match.end(), self.name, name, rank=6)
             for name, pattern in self._patterns.items()
             if name in kinds
-            for match in pattern.finditer(text.raw)
+            for match in pattern.finditer(text.raw, text.begin)
             if match.end() > match.start()
         ]
         if self._any_word is not None and (not self._is_all_words or self._first_words & text.words):
-            hits += [Hit(m.start(), m.end(), self.name, "words", rank=3) for m in self._any_word.finditer(text.folded)]
+            hits += [
+                Hit(m.start(), m.end(), self.name, "words", rank=3)
+                for m in self._any_word.finditer(text.folded, text.begin)
+            ]
         return hits
 
     def beginnings(self, kinds: frozenset[str]) -> list[Beginning]:

@@ -36,19 +36,22 @@ class PhraseBook:
                 where = self._by_word if is_word(trigger) else self._by_piece
                 where.setdefault(trigger, []).append(index)
         self._words = frozenset(self._by_word)
+        pieces = [re.escape(piece) for piece in self._by_piece if piece.isascii()]
+        self._ascii_pieces = re.compile("|".join(pieces)) if pieces else None
 
     def find(self, text: Text, kinds: frozenset[str]) -> Iterator[Hit]:
         """Yield the occurrences of phrases of some kinds, each with its weight as score."""
         wanted: set[int] = set()
         for word in self._words & text.words:
             wanted.update(self._by_word[word])
-        for piece, indexes in self._by_piece.items():
-            if (not text.is_ascii or piece.isascii()) and piece in text.folded:
-                wanted.update(indexes)
+        if not text.is_ascii or (self._ascii_pieces and self._ascii_pieces.search(text.folded, text.begin)):
+            for piece, indexes in self._by_piece.items():
+                if text.folded.find(piece, text.begin) >= 0:
+                    wanted.update(indexes)
         for index in sorted(wanted):
             phrase, pattern = self._phrases[index]
             if phrase.kind in kinds:
-                for match in pattern.finditer(text.folded):
+                for match in pattern.finditer(text.folded, text.begin):
                     yield Hit(match.start(), match.end(), self._detector, phrase.kind, phrase.weight)
 
     def beginnings(self, kinds: frozenset[str]) -> list[Beginning]:

@@ -41,10 +41,11 @@ LETTERED = re.compile(r"[0-9][ \-]?[a-z](?![a-z])")
 """A digit and a letter that ends the word, which every number with letters has."""
 _COLONS = re.compile(r":[0-9a-f]{0,4}:")
 
-_FILE_SUFFIXES = frozenset(
+_FILE_SUFFIXES_LISTED = (
     "png jpg jpeg gif svg webp ico bmp pdf js ts jsx tsx mjs css scss html htm py rb go rs java kt php json yaml yml toml "
-    "xml md txt log csv zip gz tar mp3 mp4".split()
+    "xml md txt log csv zip gz tar mp3 mp4"
 )
+_FILE_SUFFIXES = frozenset(_FILE_SUFFIXES_LISTED.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +111,8 @@ class PiiDetector:
     def find(self, text: Text, kinds: frozenset[str]) -> Iterable[Hit]:
         """Return what is there of the kinds asked for."""
         hits: list[Hit] = []
-        raw = text.raw
-        if "email" in kinds and "@" in raw:
-            hits += _find_emails(raw)
+        if "email" in kinds and "@" in text.tail:
+            hits += _find_emails(text)
         if text.has_digit:
             if "iban" in kinds:
                 hits += _find_ibans(text)
@@ -144,8 +144,9 @@ class PiiDetector:
         return found
 
 
-def _find_emails(raw: str) -> Iterator[Hit]:
-    for match in _EMAIL.finditer(raw):
+def _find_emails(text: Text) -> Iterator[Hit]:
+    raw = text.raw
+    for match in _EMAIL.finditer(raw, text.begin):
         suffix = match[0].rpartition(".")[2].lower()
         is_remote = match[0].startswith("git@") and raw[match.end() : match.end() + 1] == ":"
         if suffix not in _FILE_SUFFIXES and not is_remote:
@@ -154,7 +155,7 @@ def _find_emails(raw: str) -> Iterator[Hit]:
 
 def _find_ibans(text: Text) -> Iterator[Hit]:
     folded = text.folded
-    position = 0
+    position = text.begin
     while match := _IBAN.search(folded, position):
         position = match.start() + 2
         wanted = checksums.iban_length(folded[match.start() : match.start() + 2])
@@ -169,16 +170,16 @@ def _find_ibans(text: Text) -> Iterator[Hit]:
 
 
 def _find_addresses(text: Text) -> Iterator[Hit]:
-    if text.raw.count(".") >= 3:
-        for match in _IPV4.finditer(text.raw):
+    if text.tail.count(".") >= 3:
+        for match in _IPV4.finditer(text.raw, text.begin):
             address = IPv4Address(match[0])
             is_somebody = not (
                 address.is_loopback or address.is_unspecified or address == IPv4Address("255.255.255.255")
             )
             if is_somebody and not follows_version_word(text, match.start()):
                 yield Hit(match.start(), match.end(), "pii", "ip", rank=6)
-    if _COLONS.search(text.folded):
-        for match in _IPV6.finditer(text.folded):
+    if _COLONS.search(text.folded, text.begin):
+        for match in _IPV6.finditer(text.folded, text.begin):
             if _is_ipv6(match[0]):
                 yield Hit(match.start(), match.end(), "pii", "ip", rank=6)
 
@@ -192,11 +193,11 @@ def _is_ipv6(found: str) -> bool:
 
 
 def _find_shapes(text: Text, kinds: frozenset[str], shapes: tuple[tuple[Shape, re.Pattern[str]], ...]) -> Iterator[Hit]:
-    if not LETTERED.search(text.folded):
+    if not LETTERED.search(text.folded, text.begin):
         return
     for shape, pattern in shapes:
         if shape.kind in kinds:
-            for match in pattern.finditer(text.folded):
+            for match in pattern.finditer(text.folded, text.begin):
                 if shape.check(match[0].translate(_SEPARATORS)):
                     yield Hit(match.start(), match.end(), "pii", shape.kind, rank=shape.rank)
 
@@ -204,7 +205,7 @@ def _find_shapes(text: Text, kinds: frozenset[str], shapes: tuple[tuple[Shape, r
 def _find_numbers(text: Text, kinds: frozenset[str]) -> Iterator[Hit]:
     folded = text.folded
     shapes = [(shape, pattern) for shape, pattern in _NUMBERS if shape.kind in kinds]
-    for region in NUMBERS.finditer(folded):
+    for region in NUMBERS.finditer(folded, text.begin):
         if DATE.fullmatch(region[0]):
             continue
         for run in _STARTS.finditer(folded, *region.span()):
@@ -231,7 +232,7 @@ def _counts(shape: Shape, match: re.Match[str], text: Text) -> bool:
 def _find_phones(text: Text, start: int) -> Iterator[Hit]:
     raw = text.raw
     # The number may begin with a sign before its first digit.
-    for first in range(max(start - 2, 0), start + 1):
+    for first in range(max(start - 2, text.begin), start + 1):
         if first < start and raw[first] not in "+(":
             continue
         for pattern in _PHONES:

@@ -128,12 +128,14 @@ class Rules:
         """Return what is done about phrases in one text, by category."""
         return self.judge_scores(score_hits(found))
 
-    def judge_scores(self, scores: Mapping[str, float]) -> dict[str, Action]:
-        """Return what is done about a text with these scores, by category."""
+    def judge_scores(self, scores: Mapping[str, float], *, model: str = "") -> dict[str, Action]:
+        """Return what is done about a text with these scores, by category; those of a model bind who asks for it."""
         actions = {}
         for category, score in scores.items():
             action = strictest(
-                t.action for t in self.thresholds["moderation"] if score >= t.by_kind.get(category, t.lowest)
+                t.action
+                for t in self.thresholds["moderation"]
+                if score >= t.by_kind.get(category, t.lowest) and model in ("", t.model)
             )
             if action is not None:
                 actions[category] = action

@@ -52,20 +52,16 @@ PRIVATE_KEY = (
     r"(?:-----END [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----)?"
 )
 JWT = rf"{_BEFORE}eyJ[0-9A-Za-z_\-]{{10,2000}}\.eyJ[0-9A-Za-z_\-]{{8,4000}}\.[0-9A-Za-z_\-]{{16,1200}}"
-URL_PASSWORD = r"[a-z][a-z0-9+.\-]{1,20}://[^\s/:@\"'<>]{0,64}:[^\s/@\"'<>]{3,120}@"
-PASSWORD = (
-    r"(?:pass(?:word|wd|wort|phrase)?|pwd|kennwort|mot de passe|contraseña|senha|secret|(?:api|access|auth|secret|private)[_\- ]?"
-    r"(?:key|token)|client[_\- ]?secret)[\"']?\s{0,3}(?::=|=>|[:=]|(?: is | ist | est | es | é )|\s{0,2})\s{0,3}[\"'`]?[^\s\"'`,;<>]{6,120}"
+LOGIN = r"(?<![a-z0-9])[a-z][a-z0-9+.\-]{1,20}://[^\s/:@\"'<>]{0,64}:[^\s/@\"'<>]{3,120}@"
+ASSIGNMENT = (
+    r"(?<![a-z0-9])(?:pass(?:word|wd|wort|phrase)?|pwd|kennwort|mot de passe|contraseña|senha|secret"
+    r"|(?:api|access|auth|secret|private)[_\- ]?(?:key|token)|client[_\- ]?secret)[\"']?"
+    r"(?:\s{0,3}(?::=|=>|[:=])\s{0,3}|\s(?:is|ist|est|es|é|lautet)[: ]\s{0,2})[\"'`]?([^\s\"'`,;<>]{6,120})"
 )
 HIGH_ENTROPY = rf"{_BEFORE}[0-9A-Za-z+/_\-]{{32,200}}={{0,2}}{_AFTER}"
 LOWEST_ENTROPY_BITS = 4.2
 """Per character. Random Base64 of 32 characters has about 4.6, English words joined together less than 4."""
 
-_ASSIGNED = re.compile(
-    r"(?<![a-z0-9])(?:pass(?:word|wd|wort|phrase)?|pwd|kennwort|mot de passe|contraseña|senha|secret"
-    r"|(?:api|access|auth|secret|private)[_\- ]?(?:key|token)|client[_\- ]?secret)[\"']?"
-    r"(?:\s{0,3}(?::=|=>|[:=])\s{0,3}|\s(?:is|ist|est|es|é|lautet)[: ]\s{0,2})[\"'`]?([^\s\"'`,;<>]{6,120})"
-)
 _WORDS_OF_PASSWORDS = (
     "pass", "pwd", "kennwort", "contraseña", "senha", "secret", "key", "token",
 )  # fmt: skip
@@ -75,7 +71,8 @@ _VENDORS = tuple(
 _ANY_VENDOR = re.compile(
     rf"{_BEFORE}(?:{'|'.join(source for sources in VENDOR_KEYS.values() for source in sources)}){_AFTER}"
 )
-_PRIVATE_KEY, _JWT, _URL_PASSWORD, _HIGH_ENTROPY = map(re.compile, (PRIVATE_KEY, JWT, URL_PASSWORD, HIGH_ENTROPY))
+_ASSIGNED = re.compile(ASSIGNMENT)
+_PRIVATE_KEY, _JWT, _LOGIN, _HIGH_ENTROPY = map(re.compile, (PRIVATE_KEY, JWT, LOGIN, HIGH_ENTROPY))
 _PLACEHOLDER = re.compile(
     r"(?:x{4,}|\*{3,}|\.{3,}|<|\$\{|\{\{|\$\(|%\(|your|example|change_?me|placeholder|redacted|none$|null$|true$|false$|undefined"
     r"|required|process\.env|os\.environ|getenv|str$|string|self\.|request\.|settings\.|config\.)"
@@ -93,22 +90,31 @@ class SecretDetector:
         """Return what is there of the kinds asked for."""
         raw = text.raw
         hits: list[Hit] = []
-        if _ANY_VENDOR.search(raw):
+        if _ANY_VENDOR.search(raw, text.begin):
             for kind, pattern in _VENDORS:
                 if kind in kinds:
-                    hits += [Hit(m.start(), m.end(), self.name, kind, rank=20) for m in pattern.finditer(raw)]
-        if "private_key" in kinds and "-----BEGIN" in raw:
-            hits += [Hit(m.start(), m.end(), self.name, "private_key", rank=30) for m in _PRIVATE_KEY.finditer(raw)]
-        if "jwt" in kinds and "eyJ" in raw:
-            hits += [Hit(m.start(), m.end(), self.name, "jwt", rank=21) for m in _JWT.finditer(raw) if _is_jwt(m[0])]
-        if "url_password" in kinds and "://" in raw and "@" in raw:
+                    hits += [
+                        Hit(m.start(), m.end(), self.name, kind, rank=20) for m in pattern.finditer(raw, text.begin)
+                    ]
+        if "private_key" in kinds and "-----BEGIN" in text.tail:
+            hits += [
+                Hit(m.start(), m.end(), self.name, "private_key", rank=30)
+                for m in _PRIVATE_KEY.finditer(raw, text.begin)
+            ]
+        if "jwt" in kinds and "eyJ" in text.tail:
+            hits += [
+                Hit(m.start(), m.end(), self.name, "jwt", rank=21)
+                for m in _JWT.finditer(raw, text.begin)
+                if _is_jwt(m[0])
+            ]
+        if "url_password" in kinds and "://" in text.tail:
             hits += _find_url_passwords(text)
-        if "password" in kinds and ("=" in raw or ":" in raw or " " in raw):
+        if "password" in kinds:
             hits += _find_passwords(text)
         if "high_entropy" in kinds:
             hits += [
                 Hit(m.start(), m.end(), self.name, "high_entropy", 0.6, 10)
-                for m in _HIGH_ENTROPY.finditer(raw)
+                for m in _HIGH_ENTROPY.finditer(raw, text.begin)
                 if _is_random(m[0])
             ]
         return hits
@@ -124,8 +130,8 @@ class SecretDetector:
         for kind, source, is_folded in (
             ("private_key", PRIVATE_KEY, False),
             ("jwt", JWT, False),
-            ("url_password", rf"(?<![a-z0-9]){URL_PASSWORD}", True),
-            ("password", rf"(?<![a-z0-9]){PASSWORD}", True),
+            ("url_password", LOGIN, True),
+            ("password", ASSIGNMENT, True),
             ("high_entropy", HIGH_ENTROPY, False),
         ):
             if kind in kinds:
@@ -134,7 +140,7 @@ class SecretDetector:
 
 
 def _find_url_passwords(text: Text) -> Iterator[Hit]:
-    for match in _URL_PASSWORD.finditer(text.folded):
+    for match in _LOGIN.finditer(text.folded, text.begin):
         # What stands before the colon is a name, and stays.
         start = match.start() + match[0].index(":", match[0].index("://") + 3) + 1
         if not _PLACEHOLDER.match(text.folded, start):
@@ -143,9 +149,9 @@ def _find_url_passwords(text: Text) -> Iterator[Hit]:
 
 def _find_passwords(text: Text) -> Iterator[Hit]:
     folded = text.folded
-    if not any(word in folded for word in _WORDS_OF_PASSWORDS):
+    if not any(folded.find(word, text.begin) >= 0 for word in _WORDS_OF_PASSWORDS):
         return
-    for match in _ASSIGNED.finditer(folded):
+    for match in _ASSIGNED.finditer(folded, text.begin):
         start, end = match.span(1)
         value = text.raw[start:end].rstrip(").]}")
         if not _PLACEHOLDER.match(value.lower()) and _looks_chosen(value):

@@ -11,7 +11,7 @@ from uuid import UUID
 from apps.core.errors import AppError, NotAuthenticated, PermissionRefused
 from apps.core.ids import encode_id
 from apps.gateway.choices import CallStatus
-from apps.gateway.errors import AccessWithdrawn, CallCancelled
+from apps.gateway.errors import AccessWithdrawn, CallCancelled, ContentBlocked
 from apps.gateway.providers.base import (
     CAPABILITY_EMBEDDINGS,
     Chunk,
@@ -29,6 +29,7 @@ from apps.gateway.runtime.loading import UNREACHABLE
 from apps.gateway.selectors import Caller, confirm_caller
 from apps.gateway.services.caching import CacheLookup, keep_answer
 from apps.gateway.services.facts import CallFacts
+from apps.gateway.services.guarding import Screen
 from apps.gateway.services.meter import Meter
 from apps.gateway.services.routing import Plan, Way
 
@@ -47,6 +48,7 @@ class RunningCall:
     __slots__ = (
         "__weakref__",
         "_abort_error",
+        "_answer",
         "_ended",
         "_failure",
         "_first_batch",
@@ -76,6 +78,7 @@ class RunningCall:
         "public_id",
         "request_id",
         "runtime",
+        "screen",
         "upstream_model",
         "upstream_seconds",
     )  # fmt: skip
@@ -98,6 +101,7 @@ class RunningCall:
         native_headers: Mapping[str, str] | None = None,
         native_only: str = "",
         cache: CacheLookup | None = None,
+        screen: Screen | None = None,
     ) -> None:
         self.runtime = runtime
         self.caller = caller
@@ -111,6 +115,7 @@ class RunningCall:
         self.facts = facts
         self.admission = admission
         self.cache = cache
+        self.screen = screen
         self.native = native
         """The body as the client sent it, for a provider that speaks `native_dialect` itself; None to always translate."""
         self.native_dialect = native_dialect
@@ -135,6 +140,7 @@ class RunningCall:
             facts=facts,
         )
         self._request = request
+        self._answer: Completion | None = None
         self._stream: AsyncGenerator[list[Chunk], None] | None = None
         self._first_batch: list[Chunk] | None = None
         self._reader: asyncio.Task[Any] | None = None
@@ -193,21 +199,23 @@ class RunningCall:
         await self._forward()
 
     async def result(self) -> Completion:
-        """Forward the call and return the whole answer, its usage written down. Raise UpstreamError."""
-        if self.meter.completion is None:
+        """Forward the call and return the whole answer, its usage written down. Raise UpstreamError or ContentBlocked."""
+        if self._answer is None:
             await self._forward()
+            self._answer = await self._screened()
             self._settle(CallStatus.OK, is_final=True)
             self._keep()
             await self.runtime.journal.wait_until_synced()
-        assert self.meter.completion is not None
-        return self.meter.completion
+        return self._answer
 
     async def batches(self) -> AsyncIterator[list[Chunk]]:
         """Yield the events of each network read.
 
         The usage is written down before the last of them is yielded where the provider marks it, else before this
-        ends. Ends early, without an error, when the call was cancelled; raise UpstreamError when the provider fails.
+        ends. Ends early, without an error, when the call was cancelled; raise UpstreamError when the provider fails, and
+        ContentBlocked when a guardrail ends the answer: what was produced is counted.
         """
+        screen = self.screen
         batch, self._first_batch = self._first_batch, None
         meter = self.meter
         try:
@@ -215,20 +223,30 @@ class RunningCall:
                 meter.take(batch)
                 if self.cache is not None:
                     self.cache.take(batch)
-                if batch[-1].is_usage_chunk:
+                is_last = batch[-1].is_usage_chunk
+                if screen is not None:
+                    batch = screen.filter(batch)
+                if is_last:
                     self._settle(CallStatus.OK, is_final=True)
                     await self.runtime.journal.wait_until_synced()
-                yield batch
+                if batch:
+                    yield batch
                 batch = await self._next_batch()
+            rest = screen.flush() if screen is not None else None
             self._settle(CallStatus.OK, is_final=True)
             self._keep()
             await self.runtime.journal.wait_until_synced()
+            if rest:
+                yield rest
         except _Aborted:
             self._settle_aborted()
             if self._abort_error is not None:
                 raise self._abort_error from None
         except UpstreamError as error:
             self.plan.blame(error)
+            self._settle(CallStatus.ERROR, error=error)
+            raise
+        except ContentBlocked as error:
             self._settle(CallStatus.ERROR, error=error)
             raise
         finally:
@@ -401,6 +419,21 @@ class RunningCall:
         self.meter.completion = completion
         self.meter.usage = completion.usage
 
+    async def _screened(self) -> Completion:
+        """Return the answer as the guardrails let it through. Raise ContentBlocked; the call is then settled."""
+        completion = self.meter.completion
+        assert completion is not None
+        if self.screen is None or self.kind == CAPABILITY_EMBEDDINGS:
+            return completion
+        try:
+            return await self.screen.filter_completion(completion)
+        except ContentBlocked as error:
+            self._settle(CallStatus.ERROR, error=error, is_final=True)
+            raise
+        except asyncio.CancelledError:
+            self._settle(CallStatus.CANCELLED, is_final=True)
+            raise
+
     def _keep(self) -> None:
         """Let the cache count the call, and keep its answer for the next who asks."""
         route = self.meter.route
@@ -435,6 +468,8 @@ class RunningCall:
             return
         self._has_let_go = True
         self.plan.release()
+        if self.screen is not None:
+            self.screen.note()
         if self.admission is not None:
             self.runtime.limiter.settle(self.admission, tokens=tokens)
 

@@ -20,6 +20,7 @@ from apps.gateway.selectors import Caller
 from apps.gateway.services.caching import CacheControl, find_cached, read_vector
 from apps.gateway.services.calls import RunningCall
 from apps.gateway.services.facts import bound_answer, gather_facts
+from apps.gateway.services.guarding import screen_input
 from apps.gateway.services.routing import Plan, choose_model, take_wishes
 
 
@@ -97,6 +98,14 @@ async def prepare_call(
             can_reason=Capability.REASONING in entry.info.capabilities,
         )
         facts = replace(facts, answer_tokens=bound_answer(request))
+    request_id = request_id or uuid7()
+    screen = await screen_input(
+        caller=caller, request=request, facts=facts, runtime=runtime, request_id=request_id
+    )
+    if screen is not None:
+        request = screen.request
+        if screen.has_changed or screen.filters_answers:
+            native = None
     cache = None
     if (caller.terms.cache is not None or cache_control is not None) and not native_only:
         cache = await find_cached(
@@ -105,7 +114,7 @@ async def prepare_call(
             entry=entry,
             request=request,
             kind=kind,
-            guard="",
+            guard=screen.fingerprint if screen is not None else "",
             embed=_Embedder(runtime, caller),
             control=cache_control,
         )
@@ -116,7 +125,6 @@ async def prepare_call(
     admission = None
     if caller.terms.limits:
         admission = await runtime.limiter.admit(caller.terms.limits, facts, model=entry.info.name)
-    request_id = request_id or uuid7()
     is_stream = bool(request.get("stream")) and kind != CAPABILITY_EMBEDDINGS
     return RunningCall(
         runtime=runtime,
@@ -134,6 +142,7 @@ async def prepare_call(
         native_headers=native_headers,
         native_only=native_only,
         cache=cache,
+        screen=screen,
     )
 
 

@@ -1,0 +1,111 @@
+"""One text of a streamed answer: what has come is let through up to where a find may be beginning."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from apps.gateway.choices import GuardDirection
+from apps.gateway.guards.base import CONTEXT_CHARACTERS, Text, fold
+from apps.gateway.guards.beginnings import compile_beginning
+from apps.gateway.guards.rules import Rules
+from apps.gateway.services.guarding.placeholders import BEGINNING, PLACEHOLDER, JsonPlace, Vault
+from apps.gateway.services.guarding.scanning import masking, replace_marks
+from apps.gateway.services.guarding.verdicts import Findings, Judge
+
+MOST_KEPT = 1_024
+"""Characters of released text after which the memory of them is cut back to CONTEXT_CHARACTERS."""
+LONGEST_PLACEHOLDER = 60
+_PLACEHOLDER_BEGINNING = compile_beginning(BEGINNING.source, is_folded=False).pattern
+
+
+class Released(NamedTuple):
+    """So many characters of the original are through, and this goes in their place."""
+
+    count: int
+    text: str
+    has_changed: bool
+
+
+NOTHING = Released(0, "", False)
+
+
+class TextFilter:
+    """Takes a text in pieces of any size and gives it back, later by as little as possible, with what is masked replaced."""
+
+    __slots__ = ("_done", "_folded", "_judge", "_length", "_place", "_raw", "_rules", "_vault")
+
+    def __init__(self, *, rules: Rules, findings: Findings, vault: Vault, is_json: bool = False) -> None:
+        self._rules = rules
+        self._vault = vault
+        self._judge = Judge(rules, GuardDirection.OUTPUT, findings)
+        self._place = JsonPlace() if is_json else None
+        self._raw = ""
+        self._folded = ""
+        self._done = 0
+        self._length = 0
+
+    @property
+    def pending(self) -> int:
+        """Return how many characters are held back."""
+        return len(self._raw) - self._done
+
+    def feed(self, piece: str) -> Released:
+        """Take a piece; return what can go now.
+
+        Raise ContentBlocked before the first character of what is blocked has gone.
+        """
+        self._raw += piece
+        self._folded += fold(piece)
+        self._check_length(len(piece))
+        hold = self._rules.hold_from(self._raw, self._folded, self._done)
+        return self._release(self._before_placeholder(hold), is_end=False)
+
+    def flush(self) -> Released:
+        """Return what is left, at the end of the text. Raise ContentBlocked."""
+        return self._release(len(self._raw), is_end=True)
+
+    def _release(self, hold: int, *, is_end: bool) -> Released:
+        done = self._done
+        if hold <= done:
+            return NOTHING
+        text = Text(self._raw, done)
+        text.folded = self._folded
+        hits = [hit for hit in self._rules.find(text) if hit.start < hold]
+        if hits and not is_end:
+            # What reaches into the part that is held is not decided yet.
+            hold = min([hold, *(hit.start for hit in hits if hit.end > hold)])
+            hits = [hit for hit in hits if hit.start < hold]
+        marks = self._judge.take(hits)
+        if marks or self._place is not None:
+            put = masking(self._vault, self._raw, is_reversible=False)
+            released = replace_marks(self._raw, marks, put, place=self._place, begin=done, end=hold)
+        else:
+            released = self._raw[done:hold]
+        has_changed = bool(marks)
+        if self._vault.originals:
+            restored = self._vault.restore(released, is_json=self._place is not None)
+            has_changed = has_changed or restored != released
+            released = restored
+        self._done = hold
+        if hold > MOST_KEPT:
+            cut = hold - CONTEXT_CHARACTERS
+            self._raw, self._folded = self._raw[cut:], self._folded[cut:]
+            self._done = CONTEXT_CHARACTERS
+        return Released(hold - done, released, has_changed)
+
+    def _before_placeholder(self, hold: int) -> int:
+        """Return where to hold so that a placeholder that is to be mapped back is not torn."""
+        if self._vault.originals:
+            start = self._raw.rfind("[", max(self._done, hold - LONGEST_PLACEHOLDER))
+            if start >= 0 and _PLACEHOLDER_BEGINNING.match(self._raw, start) and not self._raw.endswith("]"):
+                hold = min(hold, start)
+            for match in PLACEHOLDER.finditer(self._raw, self._done):
+                if match.start() < hold < match.end():
+                    return match.start()
+        return hold
+
+    def _check_length(self, more: int) -> None:
+        before, self._length = self._length, self._length + more
+        for bound in self._rules.bounds:
+            if before <= bound.characters < self._length:
+                self._judge.note(bound.action, "lengths", "answer_too_long")
