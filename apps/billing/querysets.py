@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any, Self
 
 from django.db import models
-from django.db.models import Q, Sum
+from django.db.models import Count, F, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
 
-from apps.billing.choices import ServiceTier
+from apps.billing.choices import ServiceTier, UsageStatus
 from apps.core.actor import Actor, ActorKind
 
 ADMINISTRATORS = frozenset({"owner", "admin"})
@@ -37,7 +37,10 @@ class UsageQuerySet(models.QuerySet[Any]):
     time_column = "created_at"
 
     def visible_to(self, actor: Actor) -> Self:
-        """Keep what the actor's organization used: all for its administrators, else the actor's own."""
+        """Keep what the actor's organization used: all for its administrators, else the actor's own.
+
+        A key that belongs to nobody sees what was done with it.
+        """
         if actor.kind == ActorKind.SYSTEM:
             return self.all()
         if not actor.organization_id:
@@ -45,7 +48,9 @@ class UsageQuerySet(models.QuerySet[Any]):
         found = self.filter(organization_id=actor.organization_id)
         if actor.role in ADMINISTRATORS:
             return found
-        return found.filter(user_id=actor.user_id) if actor.user_id else self.none()
+        if actor.user_id:
+            return found.filter(user_id=actor.user_id)
+        return found.filter(api_key_id=actor.api_key_id) if actor.api_key_id else self.none()
 
     def between(self, since: datetime | None, until: datetime | None) -> Self:
         """Keep `since <= time < until`; None leaves that side open."""
@@ -56,25 +61,47 @@ class UsageQuerySet(models.QuerySet[Any]):
             found = found.filter(**{f"{self.time_column}__lt": until})
         return found
 
+    def summed(self, *groups: str) -> models.QuerySet[Any, dict[str, Any]]:
+        """Return one row of sums per group, `total_` before the name of each field."""
+        return self.order_by().values(*groups).annotate(**self.sums())
+
+    def total(self) -> dict[str, int]:
+        """Return the sums over all rows, named as in `summed`."""
+        return self.aggregate(**self.sums())
+
+    def sums(self) -> dict[str, Any]:
+        """Return the expressions of SUMS and TIMES over this table."""
+        raise NotImplementedError
+
 
 class UsageRecordQuerySet(UsageQuerySet):
-    pass
+    def charged(self) -> Self:
+        """Add `charged_micros`: what each call costs with its adjustments."""
+        return self.annotate(charged_micros=F("cost_micros") + Coalesce(self._adjustments(), 0))
+
+    def sums(self) -> dict[str, Any]:
+        """Return the sums over records, costs with their adjustments: the same figures as the hours hold."""
+        columns: dict[str, Any] = {
+            "requests": Count("*"),
+            "errors": Count("id", filter=Q(status__in=[UsageStatus.ERROR, UsageStatus.INTERRUPTED])),
+            "cost_micros": Sum(F("cost_micros") + Coalesce(self._adjustments(), 0)),
+            "latency_ms_sum": Sum("latency_ms"),
+            "first_token_ms_sum": Sum("first_token_ms"),
+            "first_token_count": Count("first_token_ms"),
+        }
+        return {f"total_{name}": Coalesce(columns.get(name, Sum(name)), 0) for name in SUMS + TIMES}
+
+    def _adjustments(self) -> Subquery:
+        made = self.model.adjustments().filter(record_id=OuterRef("id"), created_at=OuterRef("created_at"))
+        return Subquery(made.order_by().values("record_id").annotate(micros=Sum("amount_micros")).values("micros"))
 
 
 class UsageHourQuerySet(UsageQuerySet):
     time_column = "hour"
 
-    def summed(self, *groups: str) -> models.QuerySet[Any, dict[str, Any]]:
-        """Return one row of sums per group, `total_` before the name of each field."""
-        return self.order_by().values(*groups).annotate(**_sums())
-
-    def total(self) -> dict[str, int]:
-        """Return the sums over all rows, named as in `summed`."""
-        return self.aggregate(**_sums())
-
-
-def _sums() -> dict[str, Coalesce]:
-    return {f"total_{name}": Coalesce(Sum(name), 0) for name in SUMS + TIMES}
+    def sums(self) -> dict[str, Any]:
+        """Return the sums over hours."""
+        return {f"total_{name}": Coalesce(Sum(name), 0) for name in SUMS + TIMES}
 
 
 class BudgetQuerySet(models.QuerySet[Any]):

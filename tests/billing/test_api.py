@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import time_machine
@@ -46,10 +49,12 @@ def test_a_member_sees_their_own_of_this_month(api: APIClient) -> None:
                 "total_tokens": 240, "cost": "0.000054", "cost_micros": 54,
             },
             "group": "model",
+            "group_by": ["model"],
             "items": [
-                {"key": "gpt-4o-mini", "label": "gpt-4o-mini", "totals": totals},
-                {"key": "other", "label": "other", "totals": totals},
+                {"key": name, "label": name, "groups": [{"by": "model", "key": name, "label": name}], "totals": totals}
+                for name in ("gpt-4o-mini", "other")
             ],
+            "is_cut": False,
         },
     )  # fmt: skip
 
@@ -77,6 +82,12 @@ def test_a_stranger_sees_nothing(api_as: Callable) -> None:
         ({"since": "yesterday"}, "invalid_input"),
         ({"group": "colour"}, "invalid_input"),
         ({"currency": "dollars"}, "invalid_input"),
+        ({"group_by": "model,colour"}, "invalid_input"),
+        ({"group_by": "model,model"}, "invalid_input"),
+        ({"group_by": "model,key,user,day"}, "invalid_input"),
+        ({"key": "org_01h455vb4pex5vsknk084sn02q"}, "invalid_input"),
+        ({"status": "ok,fine"}, "invalid_input"),
+        ({"from": "2026-01-01T00:00:00Z", "to": "2026-06-01T00:00:00Z", "tag": "a"}, "billing.period_invalid"),
     ],
 )
 def test_nonsense_is_refused(api: APIClient, query: dict[str, str], code: str) -> None:
@@ -96,3 +107,50 @@ def test_the_anonymous_are_asked_who_they_are() -> None:
 def test_a_key_without_the_scope_is_refused(api: APIClient) -> None:
     ApiKey.objects.update(scopes=["models:read"])
     assert (api.get(URL).status_code, api.get(URL).json()["code"]) == (403, "users.scope_missing")
+
+
+NOVEMBER = {"from": "2026-11-01T00:00:00Z", "to": "2026-12-01T00:00:00Z"}
+
+
+def test_usage_is_grouped_by_several_and_filtered(api: APIClient, member: Membership) -> None:
+    own = {"organization_id": member.organization_id, "user_id": member.user_id}
+    record_usage([make_entry(**own, tags=("nightly",), end_user="anna", cost_micros=5)])
+    items = api.get(URL, {**NOVEMBER, "group_by": "model, status", "model": "gpt-4o-mini,none"}).json()["items"]
+    assert [([value["key"] for value in item["groups"]], item["totals"]["requests"]) for item in items] == [
+        (["gpt-4o-mini", "ok"], 2)
+    ]
+    for query in ({"tag": "nightly"}, {"end_user": "anna"}, {"user": member.user.public_id, "tag": "nightly"}):
+        assert api.get(URL, {**NOVEMBER, **query}).json()["totals"]["cost_micros"] == 5
+
+
+def read(answer: Any) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(b"".join(answer.streaming_content).decode())))
+
+
+@pytest.mark.parametrize(
+    ("query", "headers"), [({"format": "csv"}, {}), ({}, {"accept": "text/csv"})], ids=["query", "header"]
+)
+def test_usage_comes_as_csv(api: APIClient, member: Membership, query: dict[str, str], headers: dict[str, str]) -> None:
+    answer = api.get(URL, {**NOVEMBER, **query, "group_by": "user,model"}, headers=headers)
+    assert (answer.status_code, answer["Content-Type"]) == (200, "text/csv; charset=utf-8")
+    assert answer["Content-Disposition"] == 'attachment; filename="usage-2026-11-01-2026-12-01.csv"'
+    totals = ["1", "0", "100", "20", "10", "120", "0.000027", "27", "800", "200"]
+    assert read(answer) == [
+        ["user", "user_name", "model", "requests", "errors", "prompt_tokens", "completion_tokens", "cached_tokens",
+         "total_tokens", "cost", "cost_micros", "latency_ms", "first_token_ms"],
+        [member.user.public_id, member.user.email, "gpt-4o-mini", *totals],
+        [member.user.public_id, member.user.email, "other", *totals],
+    ]  # fmt: skip
+
+
+def test_csv_without_groups_is_one_line_and_names_are_no_formulas(api: APIClient, member: Membership) -> None:
+    own = {"organization_id": member.organization_id, "user_id": member.user_id}
+    record_usage([make_entry(**own, model="=1+1", end_user="=2")])
+    assert [row[0] for row in read(api.get(URL, {**NOVEMBER, "format": "csv"}))] == ["requests", "3"]
+    grouped = read(api.get(URL, {**NOVEMBER, "format": "csv", "group_by": "end_user", "model": "=1+1"}))
+    assert grouped[1][0] == "'=2"
+
+
+def test_a_problem_is_told_to_who_asks_for_csv_too(api: APIClient) -> None:
+    answer = api.get(URL, {"format": "csv", "group": "colour"})
+    assert (answer.status_code, b"invalid_input" in answer.content) == (400, True)

@@ -10,6 +10,7 @@ from django.db.models import Value
 from django.db.models.functions import Now
 
 from apps.billing.choices import ServiceTier, UsageStatus
+from apps.billing.models.adjustments import Adjustment
 from apps.billing.querysets import UsageHourQuerySet, UsageRecordQuerySet
 from apps.core.ids import encode_id, uuid7
 from apps.core.money import DEFAULT_CURRENCY
@@ -78,6 +79,11 @@ class UsageRecord(models.Model):
     def public_id(self) -> str:
         """Return the id that the caller saw as x-portico-request-id."""
         return encode_id(self.ID_PREFIX, self.id)
+
+    @staticmethod
+    def adjustments() -> models.QuerySet[Adjustment]:
+        """Return the adjustments of all records."""
+        return Adjustment.objects.all()
 
 
 class UsageHour(models.Model):

@@ -3,6 +3,7 @@
 from apps.billing.selectors.prices import PriceList, price_cards, price_list
 from apps.billing.selectors.usage import (
     UsagePoint,
+    UsageQuery,
     UsageSummary,
     UsageTotals,
     usage_of_model,
@@ -13,6 +14,7 @@ from apps.billing.selectors.usage import (
 __all__ = [
     "PriceList",
     "UsagePoint",
+    "UsageQuery",
     "UsageSummary",
     "UsageTotals",
     "price_cards",
