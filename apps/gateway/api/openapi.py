@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from apps.gateway.api import examples
+from apps.gateway.api.openapi_messages import ANTHROPIC_ERROR, MESSAGE_PATHS
 from apps.gateway.api.openapi_parts import ERROR, describe_answer, describe_body, describe_operation
 from apps.gateway.api.openapi_responses import RESPONSE_PATHS
 
@@ -49,6 +50,7 @@ _EMBEDDING_REQUEST = {
 def add_machine_operations(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
     """Add /v1 to the document, as a postprocessing hook of drf-spectacular."""
     result.setdefault("components", {}).setdefault("schemas", {})["OpenAIError"] = ERROR
+    result["components"]["schemas"]["AnthropicError"] = ANTHROPIC_ERROR
     result["paths"].update(
         {
             "/v1/chat/completions": {"post": _chat()},
@@ -56,6 +58,7 @@ def add_machine_operations(result: dict[str, Any], generator: Any, request: Any,
             "/v1/models": {"get": _models()},
             "/v1/models/{model}": {"get": _model()},
             **RESPONSE_PATHS,
+            **MESSAGE_PATHS,
         }
     )
     return result

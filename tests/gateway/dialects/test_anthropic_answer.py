@@ -114,6 +114,14 @@ def test_cached_tokens_are_counted_beside_the_others() -> None:
     }
 
 
+def test_what_stays_in_the_cache_for_an_hour_is_told_apart() -> None:
+    usage = Usage(prompt_tokens=100, completion_tokens=7, cache_write_tokens=30, cache_write_1h_tokens=20)
+    assert write({"content": "a"}, usage=usage)["usage"]["cache_creation"] == {
+        "ephemeral_5m_input_tokens": 10,
+        "ephemeral_1h_input_tokens": 20,
+    }
+
+
 @pytest.mark.parametrize(("asked", "model"), [("upstream-model", "upstream-model-2025"), ("alias", "alias")])
 def test_a_native_answer_passes_but_for_the_models_name(asked: str, model: str) -> None:
     body = b'{"id": "msg_1", "model": "upstream-model-2025", "future": [1]}'
