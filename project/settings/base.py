@@ -253,12 +253,14 @@ OAUTH2_PROVIDER = {
 OAUTH2_PROVIDER_APPLICATION_MODEL = "users.OAuthClient"
 
 # REST
+API_RATE_LIMITS = ENV.api_rate_limits()
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "apps.users.api.authentication.TokenAuthentication",
         "apps.users.api.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["apps.users.api.permissions.HasScope"],
+    "DEFAULT_THROTTLE_CLASSES": ["apps.core.api.throttling.Throttle"],
     "DEFAULT_RENDERER_CLASSES": ["apps.core.api.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["apps.core.api.parsers.JSONParser"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],

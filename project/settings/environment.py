@@ -118,6 +118,12 @@ class Environment(BaseSettings):
         alias="PORTICO_JOURNAL_SYNC",
         description="When the usage journal reaches the disk: every 100 ms, or before the last byte of every answer.",
     )
+    api_limits: str = Field(
+        "ip=6000,user=3000,key=3000,route=1500",
+        alias="PORTICO_API_LIMITS",
+        pattern=r"^((ip|user|key|route)=\d{1,9}(,|$))*$",
+        description="Requests a minute of /api/v3, of an address, a person, a key, and a caller at one endpoint; 0 for no limit.",
+    )
     limits_without_redis: Literal["local", "refuse"] = Field(
         "local",
         alias="PORTICO_LIMITS_WITHOUT_REDIS",
@@ -227,6 +233,11 @@ class Environment(BaseSettings):
         if self.ollama_base_url:
             found["ollama"] = {"name": "Ollama", "base_url": self.ollama_base_url, "credential": ""}
         return found
+
+    def api_rate_limits(self) -> dict[str, int]:
+        """Return the limits of /api/v3 by what they count."""
+        pairs = (pair.split("=") for pair in self.api_limits.split(",") if pair)
+        return {name: int(limit) for name, limit in pairs}
 
     def broker_url(self) -> str:
         """Return the broker's URL: its own, or Redis."""

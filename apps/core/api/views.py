@@ -17,11 +17,13 @@ class ActorMixin:
     """Gives a view its actor and states what the verbs need.
 
     `scopes` maps HTTP methods to scopes (`conversations:read`); a method that is missing is refused for keys and tokens.
-    `is_open` marks a view that answers the anonymous.
+    `is_open` marks a view that answers the anonymous. `rate_limits` maps methods to requests a minute of one caller,
+    where they differ from PORTICO_API_LIMITS' `route`.
     """
 
     scopes: ClassVar[dict[str, str]] = {}
     is_open: ClassVar[bool] = False
+    rate_limits: ClassVar[dict[str, int]] = {}
     request: Any
 
     @property
@@ -29,6 +31,13 @@ class ActorMixin:
         """Return who is calling."""
         actor: Actor = getattr(self.request._request, "actor", ANONYMOUS)
         return actor
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Tell what is left of the limit of requests."""
+        found = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]
+        for name, value in getattr(request._request, "rate_limit", {}).items():
+            found.headers.setdefault(name, value)
+        return found
 
 
 class View(ActorMixin, APIView):
