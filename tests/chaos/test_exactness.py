@@ -7,15 +7,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from apps.core.embedded.processes import find_processes_in
 from apps.core.embedded.state import choose_port
+from tests.chaos.faults import find_victim, manage
 from tests.chaos.journals import ClientJournal, UpstreamJournal, Verdict, compare, running_upstream
-from tests.support.running import BASE_DIR, RunningPortico, build_environment
+from tests.support.running import RunningPortico
 
 KEY = "chaos-key-0123456789-0123456789-0123456789"
 CALLS, AT_ONCE = 1000, 200
@@ -24,28 +23,6 @@ SETTLE_SECONDS = 60
 pytestmark = pytest.mark.chaos
 
 VICTIMS = ("web", "worker", "relay", "postgres", "redis")
-SERVICES = {"postgres": "postgres/cluster", "redis": "redis"}
-
-
-def find_victim(portico: RunningPortico, name: str) -> int:
-    """Return the process to kill: one of `up`'s programs, or the first process of an embedded service."""
-    if name in SERVICES:
-        return min(find_processes_in(portico.data_dir / SERVICES[name]))
-    programs = json.loads((portico.data_dir / "run" / "processes.json").read_text())
-    return next(entry["pid"] for entry in programs if entry["name"].startswith(name))
-
-
-def manage(portico: RunningPortico, *arguments: str) -> str:
-    """Run a command beside the running services; it finds them through PORTICO_DATA."""
-    return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=BASE_DIR,
-        env=build_environment(PORTICO_DATA=str(portico.data_dir)),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    ).stdout
 
 
 async def settle(portico: RunningPortico, client: ClientJournal, upstream: UpstreamJournal) -> Verdict:

@@ -88,9 +88,14 @@ def run_in_copy(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         os.close(reading)
         _answer(work, writing, arm)  # pragma: no cover
     os.close(writing)
-    with os.fdopen(reading, "rb") as answer:
-        told = answer.read()
-    os.waitpid(pid, 0)
+    try:
+        with os.fdopen(reading, "rb") as answer:
+            told = answer.read()
+    except BaseException:  # a signal: whoever leaves now must not leave the work running
+        os.kill(pid, signal.SIGKILL)
+        raise
+    finally:
+        os.waitpid(pid, 0)
     if not told:
         raise StartError("Getting ready failed; what is above says why.")
     found: dict[str, Any] = json.loads(told)
@@ -110,6 +115,8 @@ def _answer(work: Callable[[], dict[str, Any]], writing: int, arm: Callable[[], 
             told = {"refusal": str(error)}
         with os.fdopen(writing, "wb") as answer:
             answer.write(json.dumps(told).encode())
+    except (KeyboardInterrupt, SystemExit):
+        pass  # the supervisor was told, too
     except BaseException:
         traceback.print_exc()
     finally:

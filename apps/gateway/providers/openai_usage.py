@@ -9,7 +9,7 @@ OWN_PRICE_TIERS = frozenset({"batch", "flex", "priority"})
 
 
 def parse_usage(usage: object, service_tier: object = None) -> Usage | None:
-    """Return the counts, or None when there are none: an upstream that counts nothing writes zeros.
+    """Return the counts, or None when there are none. Zeros that are written are counts: what the provider says is charged.
 
     `service_tier` is what the answer around them names.
     """
@@ -26,7 +26,8 @@ def parse_usage(usage: object, service_tier: object = None) -> Usage | None:
         cache_write_tokens=_count(prompt, "cache_write_tokens"),
         service_tier=read_service_tier(service_tier),
     )
-    return parsed if parsed.prompt_tokens or parsed.completion_tokens else None
+    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
+    return parsed if any(isinstance(count, int) and count >= 0 for count in counts) else None
 
 
 def read_service_tier(named: object) -> str:

@@ -126,7 +126,7 @@ def _measure(request: dict[str, Any], measure: Measure) -> int:
             total += MESSAGE_OVERHEAD_TOKENS + _measure_message(message, measure)
     for name in ("tools", "functions", "response_format"):
         if request.get(name):
-            total += measure(orjson.dumps(request[name]).decode())
+            total += measure(_as_text(request[name]))
     return total
 
 
@@ -197,3 +197,11 @@ def _load_extension() -> ModuleType:
     extension = module_from_spec(spec)
     spec.loader.exec_module(extension)
     return extension
+
+
+def _as_text(value: Any) -> str:
+    """Return the JSON of a value, or what it looks like where JSON cannot hold it: to count must never fail."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        return str(value)

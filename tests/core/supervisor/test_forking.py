@@ -188,6 +188,22 @@ class TestWorkInACopy:
             run_in_copy(fail)
         assert "KeyError: 'bug'" in capfd.readouterr().err
 
+    def test_a_signal_that_comes_meanwhile_ends_the_copy_with_the_wait(self):
+        reading, writing = os.pipe()
+
+        def interrupt_and_stay():
+            os.write(writing, str(os.getpid()).encode())
+            os.kill(os.getppid(), signal.SIGINT)
+            signal.pause()
+
+        with pytest.raises(KeyboardInterrupt):
+            run_in_copy(interrupt_and_stay)
+        copy = int(os.read(reading, 20))
+        os.close(reading)
+        os.close(writing)
+        with pytest.raises(ProcessLookupError):
+            os.kill(copy, 0)
+
     def test_where_a_copy_is_not_sound_the_work_is_done_here(self, monkeypatch):
         monkeypatch.setattr(forking, "can_fork", lambda: False)
         assert run_in_copy(lambda: {"pid": os.getpid()}) == {"pid": os.getpid()}

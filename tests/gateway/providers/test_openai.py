@@ -105,7 +105,7 @@ class TestUsage:
             ),
             ({"prompt_tokens": 10, "completion_tokens": 5, "prompt_cache_hit_tokens": 6}, Usage(10, 5, 6)),
             ({"prompt_tokens": 10, "completion_tokens": None, "prompt_tokens_details": None}, Usage(10, 0)),
-            ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, None),
+            ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, Usage(0, 0)),
             ({"prompt_tokens": -1, "completion_tokens": "5"}, None),
             ({}, None),
             ("many", None),
