@@ -141,7 +141,7 @@ def _measure_message(message: dict[str, Any], measure: Measure) -> int:
         if isinstance(message.get(name), str):
             total += measure(message[name])
     if message.get("tool_calls"):
-        total += measure(orjson.dumps(message["tool_calls"]).decode())
+        total += measure(_as_text(message["tool_calls"]))
     return total
 
 
