@@ -13,6 +13,7 @@ class GatewayConfig(AppConfig):
         from apps.events.services import register_sweep, subscribe
         from apps.gateway import subscribers
         from apps.gateway.services.caching.policies import sweep_cached_answers
+        from apps.gateway.services.probing import SWEEP_SECONDS, probe_providers
         from apps.gateway.services.responses.keeping import expire_responses, fail_abandoned_responses
         from apps.gateway.services.sweeping import record_left_guard_hits, replay_journals
         from apps.users.events import MembershipRemoved
@@ -27,4 +28,6 @@ class GatewayConfig(AppConfig):
         register_partitioned(
             "gateway_response_event", column="created_at", keep_months=settings.RESPONSES_KEEP_DAYS // 28 + 2
         )
+        register_sweep("gateway.probe_providers", every_seconds=SWEEP_SECONDS, run=probe_providers)
+        register_partitioned("gateway_health_check", column="checked_at", keep_months=settings.GATEWAY_PROBE_MONTHS)
         register_partitioned("gateway_guard_hit", column="created_at", keep_months=13)

@@ -168,3 +168,66 @@ class CachePurged(DomainEvent):
     aggregate_type: ClassVar[str] = "cache_policy"
     example: ClassVar[dict[str, Any]] = {}
     unheard_because: ClassVar[str] = ONLY_AUDIT
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderWentDown(DomainEvent):
+    """A provider, or one of its deployments (then named), does not answer health probes any more."""
+
+    type: ClassVar[str] = "provider.went_down"
+    aggregate_type: ClassVar[str] = "provider"
+    example: ClassVar[dict[str, Any]] = {
+        "slug": "openai",
+        "deployment": "",
+        "model": "",
+        "error_code": "gateway.upstream_timed_out",
+    }
+    unheard_because: ClassVar[str] = ONLY_AUDIT
+
+    slug: str
+    deployment: str
+    model: str
+    error_code: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderCameBack(DomainEvent):
+    """A provider, or one of its deployments (then named), answers health probes again."""
+
+    type: ClassVar[str] = "provider.came_back"
+    aggregate_type: ClassVar[str] = "provider"
+    example: ClassVar[dict[str, Any]] = {"slug": "openai", "deployment": "", "model": "", "down_seconds": 95}
+    unheard_because: ClassVar[str] = ONLY_AUDIT
+
+    slug: str
+    deployment: str
+    model: str
+    down_seconds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AliasChanged(DomainEvent):
+    """Another name for a model was made, changed or taken away."""
+
+    type: ClassVar[str] = "alias.changed"
+    aggregate_type: ClassVar[str] = "alias"
+    example: ClassVar[dict[str, Any]] = {"name": "fast", "model": "gpt-4o-mini", "what": "updated"}
+    unheard_because: ClassVar[str] = ONLY_AUDIT
+
+    name: str
+    model: str
+    what: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoutingRuleChanged(DomainEvent):
+    """A routing rule was made, changed or taken away."""
+
+    type: ClassVar[str] = "routing_rule.changed"
+    aggregate_type: ClassVar[str] = "routing_rule"
+    example: ClassVar[dict[str, Any]] = {"name": "long prompts", "what": "created", "is_active": True}
+    unheard_because: ClassVar[str] = ONLY_AUDIT
+
+    name: str
+    what: str
+    is_active: bool

@@ -18,7 +18,7 @@ import structlog
 from django.conf import settings
 from redis.exceptions import RedisError
 
-from apps.core.redis import get_async_redis
+from apps.core.redis import get_async_redis, get_redis
 from apps.gateway.runtime.health import TRIAL_SECONDS, Health
 from apps.gateway.selectors.catalogue import Route
 
@@ -201,6 +201,20 @@ class Sharing:
 
     async def _forget(self, key: str) -> None:
         await get_async_redis().delete(key)
+
+
+def shared_health() -> Health:
+    """Return what processes have told of deployments, for code without an event loop; nothing while Redis is down."""
+    health = Health(clock=time.monotonic)
+    try:
+        with get_redis().pipeline(transaction=False) as pipe:
+            pipe.hgetall(BREAKERS_KEY)
+            pipe.hgetall(LATENCY_KEY)
+            breakers, latencies = pipe.execute()
+    except RedisError:
+        return health
+    take_over(health, breakers, latencies)
+    return health
 
 
 def take_over(health: Health, breakers: Mapping[bytes, bytes], latencies: Mapping[bytes, bytes]) -> None:
