@@ -103,3 +103,7 @@ class Dialect(Protocol):
     def error_headers(self, error: AppError, request_id: str) -> Headers:
         """Return what an answer's headers say of a failure."""
         ...
+
+    def limit_headers(self, headers: Headers) -> Headers:
+        """Return `x-ratelimit-*` headers as clients of this format look for them."""
+        ...

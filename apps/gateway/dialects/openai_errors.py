@@ -92,3 +92,7 @@ class OpenAIErrors:
     def error_headers(self, error: AppError, request_id: str) -> Headers:
         """Return when and whether to try again, and the failure's own headers."""
         return error_headers(error)
+
+    def limit_headers(self, headers: Headers) -> Headers:
+        """Return them as they are: the names are OpenAI's."""
+        return headers

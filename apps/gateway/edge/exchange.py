@@ -310,7 +310,7 @@ class Exchange:
         if call.cache is not None:
             headers += call.cache.headers()
         if call.admission is not None:
-            headers += call.admission.headers()
+            headers += self.dialect.limit_headers(call.admission.headers())
         return headers
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
+import time_machine
 
 from apps.core.errors import AppError
 from apps.gateway.dialects.anthropic import AnthropicMessages
@@ -174,6 +175,24 @@ def test_failures_have_the_type_of_their_status(status: int, kind: str) -> None:
 def test_a_prompt_that_is_too_long_is_told_in_the_words_that_clients_look_for(error: AppError, begins: str) -> None:
     message = orjson.loads(DIALECT.write_error(error, "req_1"))["error"]["message"]
     assert message.startswith(begins)
+
+
+@time_machine.travel("2026-11-21T10:00:00Z", tick=False)
+def test_limits_are_told_in_both_ways() -> None:
+    given = [
+        (b"x-ratelimit-limit-requests", b"60"),
+        (b"x-ratelimit-remaining-requests", b"59"),
+        (b"x-ratelimit-reset-requests", b"1s"),
+        (b"x-ratelimit-limit-tokens", b"1000"),
+        (b"x-other", b"1"),
+    ]
+    assert DIALECT.limit_headers(given) == [
+        *given,
+        (b"anthropic-ratelimit-requests-limit", b"60"),
+        (b"anthropic-ratelimit-requests-remaining", b"59"),
+        (b"anthropic-ratelimit-requests-reset", b"2026-11-21T10:00:01Z"),
+        (b"anthropic-ratelimit-tokens-limit", b"1000"),
+    ]
 
 
 def test_when_to_try_again_is_in_the_headers() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 import orjson
@@ -26,6 +27,7 @@ _TYPES = {
 }
 _TOO_LONG_CODES = frozenset({"context_length_exceeded", "string_above_max_length"})
 _TOO_LONG_WORDS = ("maximum context length", "context window", "exceeds the context", "too many tokens")
+LIMIT_PREFIX = b"x-ratelimit-"
 TOO_LONG = "prompt is too long"
 """Claude Code looks for these words to know that it has to make its conversation shorter."""
 
@@ -55,7 +57,23 @@ class AnthropicErrors:
 
     def error_headers(self, error: AppError, request_id: str) -> Headers:
         """Return when and whether to try again, and the failure's own headers."""
-        return error_headers(error)
+        return self.limit_headers(error_headers(error))
+
+    def limit_headers(self, headers: Headers) -> Headers:
+        """Return the headers together with the same in Anthropic's names, which have moments instead of durations."""
+        found = list(headers)
+        for name, value in headers:
+            if name.startswith(LIMIT_PREFIX):
+                what, _, kind = name.removeprefix(LIMIT_PREFIX).partition(b"-")
+                said = _moment_after(value) if what == b"reset" else value
+                found.append((b"anthropic-ratelimit-" + kind + b"-" + what, said))
+        return found
+
+
+def _moment_after(duration: bytes) -> bytes:
+    seconds = float(duration.removesuffix(b"s") or b"0")
+    moment = datetime.now(UTC) + timedelta(seconds=seconds)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ").encode()
 
 
 def _says_too_long(error: UpstreamError) -> bool:
