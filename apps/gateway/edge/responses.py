@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import parse_qs
@@ -77,6 +78,13 @@ class ResponseKeeper:
         if is_last:
             await self._desk.end(archive, writer.response)
 
+    def abandon(self) -> None:
+        """Take note that the answer ends here, because the server ends it; the desk stores that in its own time."""
+        archive, writer = self._archive, self._dialect.current
+        if archive is not None and writer is not None and archive.is_active:
+            archive.take(writer.cancel(), writer.sequence)
+            archive.end(writer.response)
+
     def _open(self) -> Archive:
         if self._archive is None:
             self._archive = make_archive(self._call, self._asked, self._dialect.current)
@@ -125,8 +133,11 @@ async def create_response(exchange: Exchange) -> None:
         exchange.keeper = keeper
     try:
         await exchange.deliver(call, asked)
-    finally:
-        await _end_stopped(exchange, dialect, keeper)
+    except asyncio.CancelledError:
+        if keeper is not None:
+            keeper.abandon()
+        raise
+    await _end_stopped(exchange, dialect, keeper)
 
 
 async def _end_stopped(exchange: Exchange, dialect: OneResponse, keeper: ResponseKeeper | None) -> None:

@@ -99,7 +99,9 @@ class Archive:
     @property
     def is_dirty(self) -> bool:
         """Tell whether something of it is to be stored."""
-        return not self.is_lost and (self.is_new or bool(self.pending) or not self.is_active)
+        if self.is_lost or self.stored.is_set():
+            return False
+        return self.is_new or bool(self.pending) or not self.is_active
 
     @property
     def size(self) -> int:

@@ -70,6 +70,8 @@ class Desk:
     async def end(self, archive: Archive, document: dict[str, Any]) -> None:
         """Take the end of a response, and return when it is stored; or soon, when the database is away."""
         archive.end(document)
+        if archive.is_lost:
+            return
         self.begin(archive)
         await self.wait(archive, lambda: archive.stored.is_set() or self._is_away)
 
@@ -154,9 +156,10 @@ class Desk:
                 self._is_down = False
             except UNREACHABLE as error:
                 await self._be_patient(error)
-            except Exception:
+            except Exception as error:
+                # A defect of ours must not make every answer wait for its end.
                 logger.exception("responses_keeper_failed")
-                await asyncio.sleep(RETRY_SECONDS)
+                await self._be_patient(error)
 
     async def _be_patient(self, error: Exception) -> None:
         if not self._is_down:
