@@ -1,4 +1,4 @@
-# Eleven verbs. `make check` and `make test` are exactly what continuous integration runs.
+# Twelve verbs. `make check` and `make test` are exactly what continuous integration runs.
 # Kept to what GNU make 3.81 (macOS) and POSIX sh understand.
 
 VENV   := .venv
@@ -8,7 +8,7 @@ UV_PIN := uv==0.13.8
 SOURCES := apps project tests bench docs manage.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench chaos format lock docs docs-images clean
+.PHONY: help run test check bench soak chaos format lock docs docs-images clean
 
 help: ## show these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,9 @@ check: $(VENV)/.local-installed ## lint, types, import laws, dependencies, migra
 
 bench: $(VENV)/.local-installed ## measure the gateway and the lists; results go to bench/results/
 	$(PYTHON) -m bench
+
+soak: $(VENV)/.local-installed ## half load for half an hour, and whether anything grows (MINUTES=30)
+	$(PYTHON) -m bench.soak --minutes $(or $(MINUTES),30)
 
 chaos: $(VENV)/.local-installed ## kill processes under load and count what was lost
 	$(PYTHON) -m pytest -n 0 -m chaos tests/chaos

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import machine
+from bench.furnishing import furnish
 from bench.lists import measure_conversations
 from bench.servers import MODEL, ROOT, Target, build_tools, litellm, portico, upstream
 
@@ -20,7 +21,10 @@ SERVER_CORE, LOAD_CORE = 0, 1
 MESSAGES = [{"role": "user", "content": "Say hello to the world in one short sentence."}]
 # What LiteLLM proxy 1.10x reached on a 2-core machine of this kind (docs/adr/0002-hot-path.md), for runs without it.
 LITELLM_RECORDED = {("json", 64): 78.0, ("stream", 64): 22.0}
-GOALS = {("json", 64): 15, ("stream", 64): 25}
+GOALS = {("json", 64): 20, ("stream", 64): 40}
+"""Times LiteLLM's rate."""
+MAX_ADDED_P50_MS = 0.8
+MAX_WORKER_MB = 110
 
 
 def load(tools: dict[str, Path], target: Target, *, mode: str, connections: int, seconds: float) -> dict[str, Any]:
@@ -44,6 +48,7 @@ def load(tools: dict[str, Path], target: Target, *, mode: str, connections: int,
         "mode": mode,
         "cpu_ms_per_request": round(1000 * spent / (figures["rps"] * elapsed), 3) if figures["rps"] else None,
         "resident_mb": round(after.resident_bytes / 2**20),
+        "proportional_mb": round(machine.memory_of(target.pid).proportional_kb / 1024) if target.pid else 0,
     }
     return figures
 
@@ -66,6 +71,7 @@ def summarize(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "first_byte_p50_ms": statistics.median(run["ttfb_us"]["p50"] for run in found) / 1000,
                 "cpu_ms_per_request": statistics.median(run["cpu_ms_per_request"] or 0 for run in found),
                 "resident_mb": max(run["resident_mb"] for run in found),
+                "proportional_mb": max(run["proportional_mb"] for run in found),
                 "errors": sum(run["errors"] + run["non2xx"] for run in found),
             }
         )
@@ -96,6 +102,22 @@ def compare(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return verdicts
 
 
+def judge(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what a call pays for the gateway: time added at one connection, and a worker's memory after the load."""
+    found = {(row["mode"], row["connections"], row["target"]): row for row in rows}
+    ours, bare = found.get(("json", 1, "portico")), found.get(("json", 1, "upstream"))
+    verdicts = []
+    if ours and bare:
+        added = round(ours["p50_ms"] - bare["p50_ms"], 2)
+        verdicts.append({"what": "added p50 ms, 1 connection", "value": added, "goal": MAX_ADDED_P50_MS})
+    # Workers are copies of one process: memory that they share is counted once, by share, as it is paid for.
+    memory = max((row["proportional_mb"] for row in rows if row["target"] == "portico"), default=0)
+    verdicts.append(
+        {"what": "memory of a worker after load, MB (proportional)", "value": memory, "goal": MAX_WORKER_MB}
+    )
+    return [{**verdict, "met": verdict["value"] <= verdict["goal"]} for verdict in verdicts]
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """Return rows as Markdown."""
     head = list(rows[0])
@@ -117,6 +139,7 @@ def main() -> int:
         upstream_url = stack.enter_context(upstream(tools, LOAD_CORE))
         ours = stack.enter_context(portico(upstream_url))
         theirs = stack.enter_context(litellm(upstream_url))
+        furnish(ours)
         targets = [Target("upstream", upstream_url, "mock", None), ours, *([theirs] if theirs else [])]
         for target in targets:
             if target.pid:
@@ -133,6 +156,7 @@ def main() -> int:
         "machine": machine.describe(),
         "gateway": rows,
         "against_litellm": compare(rows),
+        "costs": judge(rows),
         "lists": lists,
     }
     path = ROOT / "bench" / "results" / f"{datetime.now(UTC):%Y-%m-%d-%H%M}.json"
@@ -144,12 +168,14 @@ def main() -> int:
         print(
             table(rows),
             table(record["against_litellm"]),
+            table(record["costs"]),
             table([lists]),
             f"recorded in {path.relative_to(ROOT)}",
             sep="\n\n",
         )
     failed = [row for row in rows if row["target"] == "portico" and row["errors"]]
-    return 0 if not failed and all(verdict["met"] for verdict in record["against_litellm"]) else 1
+    met = all(verdict["met"] for verdict in record["against_litellm"] + record["costs"])
+    return 0 if met and not failed else 1
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ class Target:
     url: str
     key: str
     pid: int | None
+    data: Path = Path()
+    """Portico's data directory."""
 
 
 def build_tools() -> dict[str, Path]:
@@ -99,14 +101,18 @@ def upstream(tools: dict[str, Path], core: int) -> Iterator[str]:
         process.kill()
 
 
-def web_process(data: Path) -> int:
-    """Return the web process that `manage.py up` started on a data directory."""
-    programs = json.loads((data / "run" / "processes.json").read_text())
-    return int(next(entry["pid"] for entry in programs if entry["name"].startswith("web")))
+def programs(data: Path) -> dict[str, int]:
+    """Return the processes that `manage.py up` started on a data directory, by name."""
+    return {entry["name"]: int(entry["pid"]) for entry in json.loads((data / "run" / "processes.json").read_text())}
+
+
+def web_processes(data: Path) -> list[int]:
+    """Return those of them that serve."""
+    return [pid for name, pid in programs(data).items() if name.startswith("web")]
 
 
 @contextlib.contextmanager
-def portico(upstream_url: str) -> Iterator[Target]:
+def portico(upstream_url: str, **environment: str) -> Iterator[Target]:
     """Run all of Portico on a fresh data directory, with the mock as its OpenAI."""
     data = Path(tempfile.mkdtemp(prefix="portico-bench-"))
     port, key = free_port(), "bench-" + secrets.token_hex(16)
@@ -118,6 +124,7 @@ def portico(upstream_url: str) -> Iterator[Target]:
         "PORTICO_ADMIN_PASSWORD": secrets.token_urlsafe(12),
         "OPENAI_API_KEY": "mock",
         "OPENAI_BASE_URL": f"{upstream_url}/v1",
+        **environment,
     }
     try:
         with running(
@@ -126,7 +133,7 @@ def portico(upstream_url: str) -> Iterator[Target]:
             log=data.with_suffix(".log"),
             ready=f"http://127.0.0.1:{port}/ready",
         ):
-            yield Target("portico", f"http://127.0.0.1:{port}", key, web_process(data))
+            yield Target("portico", f"http://127.0.0.1:{port}", key, web_processes(data)[0], data)
     finally:
         shutil.rmtree(data, ignore_errors=True)
 
