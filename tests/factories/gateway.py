@@ -5,8 +5,8 @@ from __future__ import annotations
 import factory
 from factory.django import DjangoModelFactory
 
-from apps.gateway.choices import Capability, LimitScope, ProviderKind, Tier
-from apps.gateway.models import CachePolicy, Deployment, Limit, Model, Provider
+from apps.gateway.choices import Capability, GuardMode, LimitScope, ProviderKind, Tier
+from apps.gateway.models import CachePolicy, Deployment, GuardBinding, GuardPolicy, Limit, Model, Provider
 from tests.factories.users import OrganizationFactory
 
 
@@ -61,3 +61,23 @@ class CachePolicyFactory(DjangoModelFactory):
         model = CachePolicy
 
     organization = factory.SubFactory(OrganizationFactory)
+
+
+class GuardPolicyFactory(DjangoModelFactory):
+    """A policy of the platform that masks personal data in prompts and answers."""
+
+    class Meta:
+        model = GuardPolicy
+
+    name = factory.Sequence(lambda n: f"policy {n}")
+    pii_input = GuardMode.MASK
+    pii_output = GuardMode.MASK
+
+
+class GuardBindingFactory(DjangoModelFactory):
+    """A policy for everybody; name an organization, a team or a key to narrow it."""
+
+    class Meta:
+        model = GuardBinding
+
+    policy = factory.SubFactory(GuardPolicyFactory)

@@ -72,7 +72,7 @@ NUMBER_SHAPES = (
     Shape("us_ssn", r"[0-9]{3} [0-9]{2} [0-9]{4}", checksums.is_us_ssn, needs_word=True),
     Shape("us_ssn", r"[0-9]{9}", checksums.is_us_ssn, needs_word=True),
     Shape("de_tax_id", r"[1-9][0-9](?: ?[0-9]{3}){3}", checksums.is_de_tax_id, is_bare=True),
-    Shape("fr_nir", r"[1-478] ?[0-9]{2} ?[0-9]{2} ?[0-9][0-9ab] ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}", checksums.is_fr_nir, rank=6),
+    Shape("fr_nir", r"[1-478] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}", checksums.is_fr_nir, rank=6),
     Shape("es_dni", r"[0-9]{8}[ \-]?[a-z]", checksums.is_es_dni),
     Shape("nl_bsn", r"[0-9]{9}", checksums.is_nl_bsn, needs_word=True),
     Shape("nl_bsn", r"[0-9]{4}[ .][0-9]{2}[ .][0-9]{3}", checksums.is_nl_bsn, needs_word=True),
@@ -88,6 +88,7 @@ NUMBER_SHAPES = (
     Shape("cn_resident_id", r"[1-9][0-9]{16}[0-9x]", checksums.is_cn_resident_id, rank=8),
 )  # fmt: skip
 LETTERED_SHAPES = (
+    Shape("fr_nir", r"[1-478] ?[0-9]{2} ?[0-9]{2} ?2[ab] ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}", checksums.is_fr_nir, rank=6),
     Shape("uk_nino", r"[abceghj-prstw-z][abceghj-nprstw-z][ \-]?[0-9]{2}[ \-]?[0-9]{2}[ \-]?[0-9]{2}[ \-]?[a-d]", checksums.is_uk_nino),
     Shape("es_dni", r"[xyz][ \-]?[0-9]{7}[ \-]?[a-z]", checksums.is_es_dni),
     Shape("it_codice_fiscale", r"[a-z]{6}[0-9lmnp-v]{2}[abcdehlmprst][0-9lmnp-v]{2}[a-z][0-9lmnp-v]{3}[a-z]", checksums.is_it_codice_fiscale),
@@ -206,7 +207,8 @@ def _find_numbers(text: Text, kinds: frozenset[str]) -> Iterator[Hit]:
     folded = text.folded
     shapes = [(shape, pattern) for shape, pattern in _NUMBERS if shape.kind in kinds]
     for region in NUMBERS.finditer(folded, text.begin):
-        if DATE.fullmatch(region[0]):
+        date = DATE.match(folded, region.start())
+        if date is not None and not folded[date.end() : date.end() + 1].isdigit():
             continue
         for run in _STARTS.finditer(folded, *region.span()):
             start = run.start()
