@@ -80,25 +80,31 @@ class Budgets:
         self._is_polling = False
 
     async def reserve(
-        self, terms: tuple[BudgetTerms, ...], facts: Facts, *, model: str, micros: int, least_micros: int | None = None
+        self,
+        terms: tuple[BudgetTerms, ...],
+        facts: Facts,
+        *,
+        models: tuple[str, ...],
+        micros: int,
+        least: Callable[[], int] | None = None,
     ) -> Reservation | None:
         """Reserve what a call may cost on every budget that it concerns; None when it concerns none, or costs nothing.
 
-        `least_micros` is a closer figure, where one is known: what has to fit when `micros` does not. Raise BudgetExceeded,
-        or BudgetsUnreachable when only the database could tell.
+        `models` are those that may come to answer. `least` gives a closer figure, as far as one is known by then: what has
+        to fit when `micros` does not. Raise BudgetExceeded, or BudgetsUnreachable when only the database could tell.
         """
-        wanted = concern(terms, facts, model)
+        wanted = concern(terms, facts, models)
         if not wanted or not micros:
             return None
         periods = self.book.periods_for(wanted)
         reservation = self.book.reserve(periods, micros)
         if reservation is not None:
             return reservation
-        least = micros if least_micros is None else min(micros, least_micros)
+        call = Waiting(wanted, micros, self._loop.create_future(), least=least or (lambda: micros))
         for period in periods:
-            if period.refuses(least, self._loop.time()):
-                raise refuse(period, least)
-        return await self._wait(Waiting(wanted, micros, self._loop.create_future(), least=least))
+            if period.refuses(call.least(), self._loop.time()):
+                raise refuse(period, call.least())
+        return await self._wait(call)
 
     def settle(self, reservation: Reservation, cost_micros: int) -> None:
         """Replace what was reserved by what the call cost. Never waits and never fails; only the first time counts."""
@@ -248,11 +254,11 @@ class Budgets:
             return
         now = self._loop.time()
         call.deadline = call.deadline or now + self._wait_seconds
-        may_fit = refused_by.limit is not None and refused_by.spent + call.least <= refused_by.limit
-        if not may_fit or now >= call.deadline:
-            call.ticket.set_exception(refuse(refused_by, call.least))
+        was, call.micros = call.micros, call.least()
+        may_fit = refused_by.limit is not None and refused_by.spent + call.micros <= refused_by.limit
+        if not may_fit or (now >= call.deadline and was <= call.micros):
+            call.ticket.set_exception(refuse(refused_by, call.micros))
             return
-        call.micros = call.least
         call.due = min(now + PAUSE_SECONDS, call.deadline)
         self._waiting.append(call)
 
@@ -277,16 +283,16 @@ class Budgets:
         task.add_done_callback(self._helpers.discard)
 
 
-def concern(terms: tuple[BudgetTerms, ...], facts: Facts, model: str) -> Wanted:
+def concern(terms: tuple[BudgetTerms, ...], facts: Facts, models: tuple[str, ...]) -> Wanted:
     """Return the budgets that a call concerns, each with whose spending it counts for."""
     found: list[tuple[BudgetTerms, str]] = []
     for budget in terms:
-        if budget.model and budget.model != model:
+        if budget.model and budget.model not in models:
             continue
         if budget.scope not in EPHEMERAL:
             found.append((budget, budget.subject))
             continue
-        named = {BudgetScope.END_USER: (facts.end_user,), BudgetScope.TAG: facts.tags, BudgetScope.MODEL: (model,)}
+        named = {BudgetScope.END_USER: (facts.end_user,), BudgetScope.TAG: facts.tags, BudgetScope.MODEL: models}
         found += [
             (budget, subject)
             for subject in named[BudgetScope(budget.scope)]

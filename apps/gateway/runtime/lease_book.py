@@ -93,13 +93,13 @@ class Reservation:
 class Waiting:
     """A call that needs more than the process has.
 
-    `ticket` tells the call what became of it; `least` is what it asks for once `micros` was too much.
+    `ticket` tells the call what became of it; `least` gives what it asks for once `micros` was too much.
     """
 
     wanted: Wanted
     micros: int
     ticket: Any
-    least: int
+    least: Callable[[], int]
     due: float = float("-inf")
     deadline: float | None = None
     periods: tuple[Period, ...] = ()

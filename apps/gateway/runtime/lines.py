@@ -2,7 +2,7 @@
 
 `f` forwarded (again, with the new route, when a call falls over), `p` progress, `d` done. Ids are hexadecimal, times are
 microseconds since 1970, `a` names the call. A record is made of the first `f`, the latest route and the `d`; without
-a `d`, of what the call had come to: an estimated one, `interrupted`. Team (`tm`), tags (`tg`), service tier (`sv`) and
+a `d`, of what the call had come to: an estimated one, `interrupted`. Team (`tm`), tags (`tg`), leases of budgets (`bl`), service tier (`sv`) and
 tokens cached for an hour (`c1`) stand in a line only where there are any.
 """
 
@@ -110,6 +110,7 @@ def _entry(forwarded: dict[str, Any], done: dict[str, Any]) -> UsageEntry:
         end_user=forwarded["eu"],
         team_id=_uuid(forwarded.get("tm", "")),
         tags=tuple(forwarded.get("tg", ())),
+        lease_ids=tuple(forwarded.get("bl", ())),
         service_tier=done.get("sv", ServiceTier.STANDARD.value),
         cache_write_1h_tokens=done.get("c1", 0),
     )

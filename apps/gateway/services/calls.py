@@ -24,6 +24,7 @@ from apps.gateway.providers.base import (
 )
 from apps.gateway.providers.registry import get_provider
 from apps.gateway.runtime import Runtime
+from apps.gateway.runtime.lease_book import Reservation
 from apps.gateway.runtime.limiter import Admission
 from apps.gateway.runtime.loading import UNREACHABLE
 from apps.gateway.selectors import Caller, confirm_caller
@@ -32,6 +33,7 @@ from apps.gateway.services.facts import CallFacts
 from apps.gateway.services.guarding import Screen
 from apps.gateway.services.meter import Meter
 from apps.gateway.services.routing import Plan, Way
+from apps.gateway.services.spending import learn_prompt
 
 
 class _Aborted(Exception):
@@ -77,6 +79,7 @@ class RunningCall:
         "provider",
         "public_id",
         "request_id",
+        "reservation",
         "runtime",
         "screen",
         "upstream_model",
@@ -96,6 +99,7 @@ class RunningCall:
         request_id: UUID,
         facts: CallFacts,
         admission: Admission | None,
+        reservation: Reservation | None = None,
         native: dict[str, Any] | None = None,
         native_dialect: str = "",
         native_headers: Mapping[str, str] | None = None,
@@ -114,6 +118,7 @@ class RunningCall:
         self.public_id = encode_id("req", request_id)
         self.facts = facts
         self.admission = admission
+        self.reservation = reservation
         self.cache = cache
         self.screen = screen
         self.native = native
@@ -138,6 +143,7 @@ class RunningCall:
             endpoint=endpoint,
             is_stream=self.is_stream,
             facts=facts,
+            reservation=reservation,
         )
         self._request = request
         self._answer: Completion | None = None
@@ -269,7 +275,7 @@ class RunningCall:
     def release(self) -> None:
         """Give back what was taken for a call that was let in and then never made. Does nothing to any other."""
         if self.meter.attempts == 0:
-            self._let_go(tokens=0)
+            self._let_go(tokens=0, cost_micros=0)
 
     def abort(self, error: AppError | None) -> None:
         """Make the reading end: with `error`, or as cancelled. What is being waited for is given up at once."""
@@ -458,11 +464,13 @@ class RunningCall:
         finally:
             self.runtime.watched.discard(self)
             usage = self.meter.usage or Usage()
-            self._let_go(tokens=usage.prompt_tokens + usage.completion_tokens)
+            self._let_go(
+                tokens=usage.prompt_tokens + usage.completion_tokens, cost_micros=self.meter.cost_micros or 0
+            )
             if self._ended is not None:
                 self._ended.set()
 
-    def _let_go(self, *, tokens: int) -> None:
+    def _let_go(self, *, tokens: int, cost_micros: int) -> None:
         """Replace what was reserved by what was used, exactly once."""
         if self._has_let_go:
             return
@@ -472,6 +480,9 @@ class RunningCall:
             self.screen.note()
         if self.admission is not None:
             self.runtime.limiter.settle(self.admission, tokens=tokens)
+        if self.reservation is not None:
+            self.runtime.budgets.settle(self.reservation, cost_micros)
+            learn_prompt(self.meter)
 
     async def _close_stream(self) -> None:
         stream, self._stream = self._stream, None

@@ -15,6 +15,7 @@ from apps.gateway.choices import CallStatus
 from apps.gateway.providers.base import Chunk, Completion, Usage
 from apps.gateway.providers.tokens import estimate_text
 from apps.gateway.runtime.journal import Journal, Segment
+from apps.gateway.runtime.lease_book import Reservation
 from apps.gateway.runtime.metrics import metrics_of
 from apps.gateway.selectors import Caller, Route
 from apps.gateway.services.facts import CallFacts, clean_text
@@ -32,9 +33,29 @@ class Meter:
     """Counts one call and writes its journal lines: one before each forwarding, some under way, one at the end."""
 
     __slots__ = (
-        "_caller", "_endpoint", "_facts", "_forwarded_at", "_is_stream", "_journal", "_next_progress", "_request",
-        "_request_id", "_route", "_segment", "_started", "_texts", "attempts", "completion", "cost_micros",
-        "first_token_ms", "is_estimated", "model", "prompt_estimate", "status", "usage",
+        "_caller",
+        "_endpoint",
+        "_facts",
+        "_forwarded_at",
+        "_is_stream",
+        "_journal",
+        "_next_progress",
+        "_request",
+        "_request_id",
+        "_reservation",
+        "_route",
+        "_segment",
+        "_started",
+        "_texts",
+        "attempts",
+        "completion",
+        "cost_micros",
+        "first_token_ms",
+        "is_estimated",
+        "model",
+        "prompt_estimate",
+        "status",
+        "usage",
     )  # fmt: skip
 
     def __init__(
@@ -47,6 +68,7 @@ class Meter:
         endpoint: str,
         is_stream: bool,
         facts: CallFacts,
+        reservation: Reservation | None = None,
     ) -> None:
         self._journal = journal
         self._caller = caller
@@ -63,6 +85,7 @@ class Meter:
         self._started = 0.0
         self._next_progress = 0.0
         self._facts = facts
+        self._reservation = reservation
         self.prompt_estimate = facts.prompt_tokens
         self.attempts = 0
         self.completion: Completion | None = None
@@ -76,7 +99,7 @@ class Meter:
         """Write down, before anything leaves, where the call goes. Raise JournalRefused when the disk refuses."""
         self.model = model
         if self._segment is None:
-            self._forwarded_at = time.time_ns() // 1000
+            self._forwarded_at = self._count_from(time.time_ns() // 1000)
             self._started = time.perf_counter()
             self._next_progress = self._started + PROGRESS_SECONDS
             self._segment = self._journal.begin(self._forward_line(route))
@@ -188,7 +211,15 @@ class Meter:
             line["tm"] = team_id.hex
         if facts.tags:
             line["tg"] = facts.tags
+        if self._reservation is not None:
+            line["bl"] = self._reservation.charges
         return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+    def _count_from(self, now: int) -> int:
+        """Return when the call counts as made, in microseconds: within the window of the budgets that let it in."""
+        if self._reservation is None or now < self._reservation.latest_at * 1_000_000:
+            return now
+        return int(self._reservation.latest_at) * 1_000_000 - 1
 
     def _progress_line(self, now: float) -> bytes:
         return orjson.dumps(

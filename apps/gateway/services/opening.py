@@ -7,6 +7,9 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+
+from apps.billing.choices import UnpricedModels
 from apps.core.actor import Actor
 from apps.core.errors import PermissionRefused
 from apps.core.ids import uuid7
@@ -22,6 +25,7 @@ from apps.gateway.services.calls import RunningCall
 from apps.gateway.services.facts import bound_answer, gather_facts
 from apps.gateway.services.guarding import screen_input
 from apps.gateway.services.routing import Plan, choose_model, take_wishes
+from apps.gateway.services.spending import reserve_cost
 
 
 async def open_chat(
@@ -125,6 +129,14 @@ async def prepare_call(
     admission = None
     if caller.terms.limits:
         admission = await runtime.limiter.admit(caller.terms.limits, facts, model=entry.info.name)
+    reservation = None
+    if caller.terms.budgets or settings.GATEWAY_UNPRICED_MODELS == UnpricedModels.DENY:
+        try:
+            reservation = await reserve_cost(runtime=runtime, choice=choice, facts=facts, request=request)
+        except BaseException:
+            if admission is not None:
+                runtime.limiter.settle(admission, tokens=0)
+            raise
     is_stream = bool(request.get("stream")) and kind != CAPABILITY_EMBEDDINGS
     return RunningCall(
         runtime=runtime,
@@ -137,6 +149,7 @@ async def prepare_call(
         request_id=request_id,
         facts=facts,
         admission=admission,
+        reservation=reservation,
         native=native,
         native_dialect=native_dialect,
         native_headers=native_headers,

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.conf import settings
 
 from apps.billing.choices import UnpricedModels
-from apps.billing.errors import ModelUnpriced
+from apps.billing.errors import BudgetExceeded, ModelUnpriced
 from apps.billing.services.pricing import PriceCard
+from apps.gateway.choices import CallStatus
 from apps.gateway.providers.base import CAPABILITY_EMBEDDINGS
+from apps.gateway.providers.failures import Failure
 from apps.gateway.runtime import Runtime
 from apps.gateway.runtime.lease_book import Reservation
-from apps.gateway.selectors import Caller, ModelEntry, Route
+from apps.gateway.selectors import ModelEntry, Route
 from apps.gateway.selectors.catalogue import UNPRICED
 from apps.gateway.services.facts import CallFacts
+from apps.gateway.services.meter import Meter
+from apps.gateway.services.routing import Choice, Wishes
 
 TOKENS_PER_PRICE = 1_000_000
 ANSWER_TOKENS = 4096
@@ -32,28 +36,59 @@ _ratios: OrderedDict[tuple[str, str], tuple[int, int]] = OrderedDict()
 
 
 async def reserve_cost(
-    *,
-    runtime: Runtime,
-    caller: Caller,
-    facts: CallFacts,
-    entry: ModelEntry,
-    routes: Sequence[Route],
-    request: dict[str, Any],
-    kind: str,
+    *, runtime: Runtime, choice: Choice, facts: CallFacts, request: dict[str, Any]
 ) -> Reservation | None:
     """Reserve what a call may cost on every hard budget that it concerns; None when there is none.
 
-    That is the estimated prompt and the longest possible answer, at the price of the dearest way that it may go. Raise
-    ModelUnpriced, BudgetExceeded, or BudgetsUnreachable.
+    That is the estimated prompt and the longest possible answer, at the price of the dearest way that it may go. Where only
+    what may stand in for the model does not fit, the call is made without it. Raise ModelUnpriced, BudgetExceeded, or
+    BudgetsUnreachable.
     """
-    budgets = caller.terms.budgets
-    check_priced(entry.info.name, routes, is_bound=bool(budgets))
-    if not budgets:
-        return None
-    answer = answer_bound(facts, entry, request, kind)
-    loose = max((worst_case(route, loose_prompt(route, facts), answer, request) for route in routes), default=0)
-    tight = max((worst_case(route, tight_prompt(route, facts), answer, request) for route in routes), default=0)
-    return await runtime.budgets.reserve(budgets, facts, model=entry.info.name, micros=loose, least_micros=tight)
+    entries = [choice.entry, *_stand_ins(choice)]
+    try:
+        return await _reserve(runtime, choice, entries, facts, request)
+    except (BudgetExceeded, ModelUnpriced):
+        if len(entries) == 1:
+            raise
+    choice.wishes = Wishes(disables_fallbacks=True)
+    return await _reserve(runtime, choice, entries[:1], facts, request)
+
+
+def learn_prompt(meter: Meter) -> None:
+    """Learn of an ended call how many tokens its provider counted for the estimate of its prompt."""
+    if meter.status is CallStatus.OK and not meter.is_estimated and meter.route is not None and meter.usage is not None:
+        observe_prompt(meter.route, estimate=meter.prompt_estimate, tokens=meter.usage.prompt_tokens)
+
+
+async def _reserve(
+    runtime: Runtime,
+    choice: Choice,
+    entries: Sequence[ModelEntry],
+    facts: CallFacts,
+    request: dict[str, Any],
+) -> Reservation | None:
+    budgets = choice.caller.terms.budgets
+    ways: list[tuple[Route, int]] = []
+    for entry in entries:
+        check_priced(entry.info.name, entry.routes, is_bound=bool(budgets))
+        answer = answer_bound(facts, entry, request, choice.kind)
+        ways += [(route, answer) for route in entry.routes]
+
+    def dearest(prompt: Callable[[Route, CallFacts], int]) -> int:
+        return max((worst_case(route, prompt(route, facts), answer, request) for route, answer in ways), default=0)
+
+    models = tuple(dict.fromkeys(entry.info.name for entry in entries))
+    return await runtime.budgets.reserve(
+        budgets, facts, models=models, micros=dearest(loose_prompt), least=lambda: dearest(tight_prompt)
+    )
+
+
+def _stand_ins(choice: Choice) -> list[ModelEntry]:
+    """Return every other model that may come to answer."""
+    if choice.wishes.disables_fallbacks or not (choice.named.fallbacks or choice.wishes.fallbacks):
+        return []
+    found = [entry for kind in (None, Failure.CONTEXT, Failure.CONTENT) for entry in choice.stand_ins(kind)]
+    return list({entry.info.name: entry for entry in found}.values())
 
 
 def check_priced(model: str, routes: Sequence[Route], *, is_bound: bool) -> None:
