@@ -15,6 +15,10 @@ class ModelUnknown(NotFound):
     code, title = "gateway.model_unknown", "There is no such model"
 
 
+class ProviderUnknown(NotFound):
+    code, title = "gateway.provider_unknown", "There is no such provider"
+
+
 class CallRefusedByRule(PermissionRefused):
     """A routing rule refuses the call; the message is the rule's."""
 

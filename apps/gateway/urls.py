@@ -4,7 +4,8 @@ from django.urls import path
 
 from apps.gateway.api.compare import CompareView
 from apps.gateway.api.completions import CompletionView
-from apps.gateway.api.models import ModelListView, ModelUsageView, ModelView, ProviderListView
+from apps.gateway.api.models import ModelListView, ModelUsageView, ModelView
+from apps.gateway.api.providers import ProviderHealthHistoryView, ProviderHealthView, ProviderListView
 
 urlpatterns = [
     path("api/v3/models", ModelListView.as_view(), name="model-list"),
@@ -12,5 +13,7 @@ urlpatterns = [
     path("api/v3/models/<str:model_id>", ModelView.as_view(), name="model"),
     path("api/v3/models/<str:model_id>/usage", ModelUsageView.as_view(), name="model-usage"),
     path("api/v3/providers", ProviderListView.as_view(), name="provider-list"),
+    path("api/v3/providers/health", ProviderHealthView.as_view(), name="provider-health"),
+    path("api/v3/providers/health/history", ProviderHealthHistoryView.as_view(), name="provider-health-history"),
     path("api/v3/chat/completions", CompletionView.as_view(), name="chat-completions"),
 ]

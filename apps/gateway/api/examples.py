@@ -25,6 +25,7 @@ MODEL: dict[str, Any] = {
         "currency": "USD",
     },
     "is_sandbox": False,
+    "health": "up",
 }
 PROVIDER: dict[str, Any] = {
     "id": "prov_01kaf2s8e6e4xvh1w0k5t3q9bz",
@@ -33,6 +34,49 @@ PROVIDER: dict[str, Any] = {
     "kind": "openai",
     "is_active": True,
     "model_count": 35,
+    "status": "up",
+}
+PROVIDER_HEALTH: dict[str, Any] = {
+    "id": "prov_01kaf2s8e6e4xvh1w0k5t3q9bz",
+    "slug": "openai",
+    "name": "OpenAI",
+    "status": "up",
+    "since": "2026-11-20T18:04:11Z",
+    "checked_at": "2026-11-21T09:59:58Z",
+    "latency_ms": 212,
+    "uptime": 0.9986,
+    "deployments": [
+        {
+            "id": "dep_01kaf2s8e6e4xvh1w0k5t3q9bz",
+            "model": "gpt-4o-mini",
+            "status": "up",
+            "breaker": "closed",
+            "retry_after_seconds": None,
+        },
+        {
+            "id": "dep_01kaf2s8e6e4xvh1w0k5t3q9c0",
+            "model": "gpt-4o",
+            "status": "up",
+            "breaker": "open",
+            "retry_after_seconds": 7.4,
+        },
+    ],
+}
+HEALTH_HISTORY: dict[str, Any] = {
+    "since": "2026-11-21T08:00:00Z",
+    "until": "2026-11-21T10:00:00Z",
+    "bucket": "1h",
+    "items": [
+        {
+            "provider": "openai",
+            "begins_at": "2026-11-21T08:00:00Z",
+            "checks": 60,
+            "failures": 1,
+            "uptime": 0.983333,
+            "latency_ms": 205.3,
+            "slowest_ms": 911,
+        }
+    ],
 }
 MODEL_USAGE: dict[str, Any] = {
     "model": "gpt-4o-mini",

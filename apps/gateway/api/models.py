@@ -9,18 +9,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.billing.selectors import usage_of_model
-from apps.core.api.views import ListView, View
+from apps.core.api.views import View
 from apps.core.money import DEFAULT_CURRENCY
 from apps.gateway.api import examples
 from apps.gateway.api.serializers import (
     ModelListOutput,
     ModelOutput,
     ModelUsageOutput,
-    ProviderOutput,
     UsagePeriod,
 )
-from apps.gateway.models import Provider
 from apps.gateway.selectors import find_usable_model, usable_models
+from apps.gateway.selectors.health import model_healths
 
 READ = "models:read"
 
@@ -38,7 +37,8 @@ class ModelListView(View):
     )
     def get(self, request: Request) -> Response:
         """Answer all of them: a catalogue is short enough to be read as a whole."""
-        return Response({"items": ModelOutput(usable_models(self.actor), many=True).data})
+        context = {"health": model_healths()}
+        return Response({"items": ModelOutput(usable_models(self.actor), many=True, context=context).data})
 
 
 class ModelView(View):
@@ -54,7 +54,8 @@ class ModelView(View):
     )
     def get(self, request: Request, model_id: str) -> Response:
         """Answer a model by its id, or by its name."""
-        return Response(ModelOutput(find_usable_model(self.actor, model_id)).data)
+        model = find_usable_model(self.actor, model_id)
+        return Response(ModelOutput(model, context={"health": model_healths()}).data)
 
 
 class ModelUsageView(View):
@@ -78,19 +79,3 @@ class ModelUsageView(View):
         totals = usage_of_model(model.name, actor=self.actor, **query.validated_data)
         found = {"model": model.name, **query.validated_data, "currency": DEFAULT_CURRENCY, "totals": totals}
         return Response(ModelUsageOutput(found).data)
-
-
-class ProviderListView(ListView):
-    """Those who run the models."""
-
-    scopes: ClassVar[dict[str, str]] = {"GET": READ}
-    serializer_class = ProviderOutput
-
-    @extend_schema(
-        operation_id="providers_list",
-        summary="Providers and how many models each serves",
-        examples=[examples.answered({"items": [examples.PROVIDER], "next": None, "previous": None})],
-    )
-    def get(self, request: Request) -> Response:
-        """Answer one page of the providers; neither addresses nor credentials are told."""
-        return self.page(request, Provider.objects.with_model_count())

@@ -13,7 +13,7 @@ from apps.billing.selectors.usage import current_period
 from apps.billing.services.pricing import PriceCard
 from apps.core.errors import InvalidInput
 from apps.core.money import DEFAULT_CURRENCY, from_micros
-from apps.gateway.choices import Capability, ProviderKind, Tier
+from apps.gateway.choices import Capability, HealthStatus, Tier
 
 LONGEST_PERIOD = timedelta(days=366)
 
@@ -67,6 +67,13 @@ class ModelOutput(serializers.Serializer[Any]):
     providers = serializers.ListField(child=serializers.CharField(), help_text="Slugs, the preferred one first.")
     prices = PricesOutput(source="price", allow_null=True, help_text="At the preferred provider; null: free of charge.")
     is_sandbox = serializers.BooleanField(help_text="Answers are made up, for trials and tests.")
+    health = serializers.SerializerMethodField(
+        help_text="What the last health probes say: up when any of its deployments is, down when all are, or unknown."
+    )
+
+    def get_health(self, info: Any) -> str:
+        """Return what the probes say."""
+        return str(self.context["health"].get(info.name, HealthStatus.UNKNOWN.value))
 
     def get_provider(self, info: Any) -> str:
         """Return the preferred provider."""
@@ -77,17 +84,6 @@ class ModelListOutput(serializers.Serializer[Any]):
     """All models that the caller may use, by name."""
 
     items = ModelOutput(many=True)
-
-
-class ProviderOutput(serializers.Serializer[Any]):
-    """Someone who runs models."""
-
-    id = serializers.CharField(source="public_id")
-    slug = serializers.CharField()
-    name = serializers.CharField()
-    kind = serializers.ChoiceField(ProviderKind.choices, help_text="The wire format it speaks.")
-    is_active = serializers.BooleanField(help_text="Calls may go there.")
-    model_count = serializers.IntegerField(help_text="Models that it serves.")
 
 
 class UsagePeriod(serializers.Serializer[Any]):
