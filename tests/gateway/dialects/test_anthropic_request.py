@@ -407,7 +407,22 @@ def test_what_only_anthropic_understands_is_named(
         "Leave that out, or choose a Claude model whose provider is of the kind anthropic."
     )
     assert "tools" not in asked.request
-    assert asked.request["messages"] == [{"role": "user", "content": "Hi"}]
+    assert asked.request["messages"][0]["content"].startswith("Hi")
+
+
+def test_what_foreign_blocks_say_can_be_read_by_guardrails() -> None:
+    found = {"type": "web_search_result", "title": "Carts", "url": "https://a.example", "encrypted_content": "c2Vj"}
+    block = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [found, 5, None]}
+    use = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "fast carts"}}
+    turns = read_turns(("user", "Hi"), ("assistant", [use, block]))
+    assert turns[1] == {"role": "assistant", "content": "web_search\nfast carts\n\nCarts\nhttps://a.example"}
+
+
+@pytest.mark.parametrize("kind", ["text", "base64"])
+def test_the_context_of_a_document_stands_beside_it(kind: str) -> None:
+    source = {"type": kind, "media_type": "x/y", "data": "abc"}
+    [message] = read({"type": "document", "context": "From the archive.", "source": source}).request["messages"]
+    assert "From the archive." in orjson.dumps(message).decode()
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,10 @@ from apps.gateway.dialects.anthropic.checks import check_blocks, wrong_type
 from apps.gateway.errors import ParameterInvalid, ParameterMissing
 from apps.gateway.providers.anthropic_origin import UNSIGNED
 
+_SILENT = frozenset({"type", "id", "tool_use_id", "file_id", "data", "signature", "media_type"})
+_SILENT_PREFIX = "encrypted_"
+"""Fields of a block that say nothing to a reader."""
+
 Part = dict[str, Any]
 Message = dict[str, Any]
 
@@ -139,7 +143,7 @@ class ContentReader:
                 return [_marked(block, {"type": "text", "text": "\n".join(filter(None, texts))})]
             case "tool_reference":
                 return [{"type": "text", "text": f"Tool: {block.get('tool_name')}"}]
-        return self._leave_out(f"content of type {block['type'][:50]!r}")
+        return self._note(f"content of type {block['type'][:50]!r}", block)
 
     def _image(self, block: Part, name: str) -> list[Part]:
         source = _source(block, name)
@@ -153,19 +157,22 @@ class ContentReader:
             case "url":
                 url = _text(source, "url", f"{name}.source")
             case kind:
-                return self._leave_out(f"an image from a source of type {kind[:50]!r}")
+                return self._note(f"an image from a source of type {kind[:50]!r}", source)
         return [_marked(block, {"type": "image_url", "image_url": {"url": url}})]
 
     def _document(self, block: Part, name: str) -> list[Part]:
         source = _source(block, name)
         where = f"{name}.source"
         title = block.get("title")
-        heading = f"{title}\n\n" if isinstance(title, str) and title else ""
+        named = [said for said in (title, block.get("context")) if isinstance(said, str) and said]
+        heading = "".join(f"{said}\n\n" for said in named)
         match source["type"]:
             case "base64":
                 media_type, data = _text(source, "media_type", where), _text(source, "data", where)
-                file = {"filename": title or "document.pdf", "file_data": f"data:{media_type};base64,{data}"}
-                return [_marked(block, {"type": "file", "file": file})]
+                name = title if isinstance(title, str) and title else "document.pdf"
+                file = {"filename": name, "file_data": f"data:{media_type};base64,{data}"}
+                context = [{"type": "text", "text": block["context"]}] if block.get("context") in named else []
+                return [*context, _marked(block, {"type": "file", "file": file})]
             case "text":
                 return [_marked(block, {"type": "text", "text": heading + _text(source, "data", where)})]
             case "content":
@@ -174,11 +181,13 @@ class ContentReader:
                     return [_marked(block, {"type": "text", "text": heading + inner})]
                 return self._parts(check_blocks(inner, f"{where}.content"), f"{where}.content")
             case kind:
-                return self._leave_out(f"a document from a source of type {kind[:50]!r}")
+                return self._note(f"a document from a source of type {kind[:50]!r}", block)
 
-    def _leave_out(self, what: str) -> list[Part]:
+    def _note(self, what: str, block: Part) -> list[Part]:
+        """Note a block that has no counterpart. What it says still stands in the canonical form: guardrails read that."""
         self.foreign.append(what)
-        return []
+        said = "\n".join(_texts_within(block))
+        return [{"type": "text", "text": said}] if said else []
 
 
 def is_unsigned(block: Part) -> bool:
@@ -191,6 +200,21 @@ def join_parts(parts: list[Part]) -> str | list[Part]:
     if all(len(part) == 2 and part["type"] == "text" for part in parts):
         return "\n\n".join(part["text"] for part in parts)
     return parts
+
+
+def _texts_within(value: Any) -> list[str]:
+    if isinstance(value, list):
+        return [text for item in value for text in _texts_within(item)]
+    if not isinstance(value, dict):
+        return []
+    found: list[str] = []
+    for name, inner in value.items():
+        if isinstance(inner, str):
+            if inner and not name.startswith(_SILENT_PREFIX) and name not in _SILENT:
+                found.append(inner)
+        else:
+            found.extend(_texts_within(inner))
+    return found
 
 
 def _marked(block: Part, part: Part) -> Part:
