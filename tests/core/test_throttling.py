@@ -35,7 +35,7 @@ class TestTheWindow:
         assert [count(3, at=MINUTE)[0] for _ in range(5)] == [0, 0, 0, 1, 1]
         assert count(3, at=MINUTE + 20) == [1, 60, 0]
         assert count(3, at=MINUTE + 79.5) == [1, 1, 0]
-        assert count(3, at=MINUTE + 80) == [0, 0, 0]
+        assert count(3, at=MINUTE + 80.5) == [0, 0, 0]
 
     def test_the_minute_before_leaves_steadily(self) -> None:
         for _ in range(60):
