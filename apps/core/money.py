@@ -19,3 +19,11 @@ def to_micros(amount: Decimal | str | int) -> int:
 def from_micros(micros: int) -> Decimal:
     """Return micro-units as an exact Decimal in the currency's unit, with six places."""
     return (Decimal(micros) / MICROS).quantize(Decimal("0.000001"))
+
+
+def show_money(micros: int, currency: str = DEFAULT_CURRENCY) -> str:
+    """Return an amount exactly, with two places or as many as it needs."""
+    whole, _, places = f"{abs(from_micros(micros)):,f}".partition(".")
+    sign = "−" if micros < 0 else ""
+    amount = f"{whole}.{places.rstrip('0').ljust(2, '0')}"
+    return f"{sign}${amount}" if currency == DEFAULT_CURRENCY else f"{sign}{amount} {currency}"

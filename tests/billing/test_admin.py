@@ -14,6 +14,7 @@ from apps.billing.models import LedgerAccount, LedgerTransaction, Posting, Price
 from apps.billing.services.recording import record_usage
 from apps.core import admin as bases
 from apps.core.ids import encode_id, uuid7
+from apps.core.money import show_money
 from apps.events.models import Event
 from apps.users.models import Membership
 from tests.factories.billing import PriceFactory, make_entry
@@ -169,7 +170,7 @@ def test_the_books_link_accounts_postings_and_calls(staff: Client, record: Usage
     ],
 )
 def test_amounts_are_exact_and_short(micros: int, currency: str, shown: str) -> None:
-    assert pages.show_money(micros, currency) == shown
+    assert show_money(micros, currency) == shown
 
 
 def test_a_price_is_changed_and_announced(staff: Client) -> None:

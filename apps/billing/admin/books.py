@@ -23,7 +23,7 @@ from apps.billing.services.prices import announce_price
 from apps.core.admin import ModelAdmin, ReadOnlyModelAdmin, link_text, link_to
 from apps.core.errors import InvalidInput
 from apps.core.ids import decode_id
-from apps.core.money import DEFAULT_CURRENCY, from_micros
+from apps.core.money import show_money
 from apps.users.models import ApiKey, Organization, User
 
 MOST_EXPORTED = 100_000
@@ -39,14 +39,6 @@ STATUS_COLOURS = {
     UsageStatus.CANCELLED.label: "info",
     UsageStatus.INTERRUPTED.label: "warning",
 }
-
-
-def show_money(micros: int, currency: str = DEFAULT_CURRENCY) -> str:
-    """Return an amount exactly, with two places or as many as it needs."""
-    whole, _, places = f"{abs(from_micros(micros)):,f}".partition(".")
-    sign = "−" if micros < 0 else ""
-    amount = f"{whole}.{places.rstrip('0').ljust(2, '0')}"
-    return f"{sign}${amount}" if currency == DEFAULT_CURRENCY else f"{sign}{amount} {currency}"
 
 
 def with_organization_name(rows: QuerySet[Any]) -> QuerySet[Any]:
