@@ -3,7 +3,11 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from apps.gateway.views import playground
+
 urlpatterns = [
+    # The admin takes every path below its own, so that what is added to it stands before it.
+    path("admin/playground", playground, name="playground"),
     path("admin/", admin.site.urls),
     path("", include("apps.users.urls")),
     path("", include("apps.audit.urls")),

@@ -92,7 +92,8 @@ def build_navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """Return the sidebar: sections with the registered models that this member of staff may see."""
     registered = {model._meta.label: model_admin for model, model_admin in admin.site._registry.items()}
     front = {"title": "Dashboard", "icon": "dashboard", "link": reverse("admin:index")}
-    sections: list[dict[str, Any]] = [{"title": "", "items": [front]}]
+    playground = {"title": "Playground", "icon": "experiment", "link": reverse("playground")}
+    sections: list[dict[str, Any]] = [{"title": "", "items": [front, playground]}]
     for title, entries in SECTIONS:
         items = [
             {"title": name, "icon": icon, "link": link}

@@ -94,7 +94,7 @@ class CompareOutput(serializers.Serializer[Any]):
 
 
 class CompareView(AsyncView):
-    """The same prompt to two to eight models at once."""
+    """The same prompt to up to eight models at once."""
 
     scopes: ClassVar[dict[str, str]] = {"POST": "gateway:use"}
 
@@ -102,7 +102,7 @@ class CompareView(AsyncView):
         operation_id="models_compare",
         summary="Compare models",
         description=(
-            "Sends one prompt to several models at once; each call is metered, limited and guarded like any other. A model "
+            "Sends one prompt to one to eight models at once; each call is metered, limited and guarded like any other. A model "
             "that fails has its problem in place of an answer, the others are not disturbed. With `stream` the events are "
             "`comparison.started`, `model.delta` and `model.done` for each model, and `comparison.done` with the whole result."
         ),

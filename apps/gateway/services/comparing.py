@@ -1,4 +1,4 @@
-"""The same prompt to several models at once."""
+"""The same prompt to several models at once; to one, too, for its figures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from apps.gateway.services.opening import open_chat
 logger = structlog.get_logger(__name__)
 
 ENDPOINT = "models.compare"
-FEWEST_MODELS = 2
+FEWEST_MODELS = 1
 MOST_MODELS = 8
 WAITING_PIECES = 256
 """Pieces that wait for a slow reader before its models are made to wait."""
@@ -78,7 +78,7 @@ class Difference:
 
 
 def check_models(models: Sequence[str]) -> None:
-    """Raise ParameterInvalid unless there are 2 to 8 different models."""
+    """Raise ParameterInvalid unless there are 1 to 8 different models."""
     if not FEWEST_MODELS <= len(models) <= MOST_MODELS:
         raise ParameterInvalid(f"Name {FEWEST_MODELS} to {MOST_MODELS} models in `models`.", param="models")
     if len(set(models)) < len(models):
