@@ -17,7 +17,24 @@ SURROUNDINGS = (
     "Dear team,\nthe thing is {}\nKind regards", "データ: {} です。", "Данные: {}, спасибо",
 )  # fmt: skip
 WORDS = (
-    "amber birch cedar delta ember fjord grove haven isle jade kite lemon maple north ocean pine quartz river".split()
+    "amber",
+    "birch",
+    "cedar",
+    "delta",
+    "ember",
+    "fjord",
+    "grove",
+    "haven",
+    "isle",
+    "jade",
+    "kite",
+    "lemon",
+    "maple",
+    "north",
+    "ocean",
+    "pine",
+    "quartz",
+    "river",
 )
 ALNUM = string.ascii_letters + string.digits
 
