@@ -68,7 +68,7 @@ def kill_web(portico):
     wait_until(lambda: not web.is_alive())
     with urllib.request.urlopen(f"http://127.0.0.1:{portico.port}/health", timeout=30) as answer:
         assert answer.status == 200
-    assert "web was ended by SIGKILL; starting it again in 1 s" in portico.log
+    assert "web was ended by SIGKILL; starting it again in 0.25 s" in portico.log
 
 
 def test_a_life_of_up(tmp_path):

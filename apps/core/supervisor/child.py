@@ -12,10 +12,11 @@ from typing import Protocol
 from apps.core.embedded.processes import ProcessIdentity
 from apps.core.supervisor.output import LineBuffer, Output
 
-FIRST_DELAY_SECONDS = 1.0
+FIRST_DELAY_SECONDS = 0.25
 LONGEST_DELAY_SECONDS = 30.0
-# A child that lived this long was well: its next death starts the patience anew.
-WELL_AFTER_SECONDS = 30.0
+# A child that lived this long was well: its next death starts the patience anew. Programs that cannot start end sooner;
+# those that are killed now and then are to be back at once.
+WELL_AFTER_SECONDS = 5.0
 READ_BYTES = 65536
 
 
