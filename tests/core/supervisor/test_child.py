@@ -77,15 +77,15 @@ def test_patience_grows_to_half_a_minute_and_starts_anew_after_a_good_life():
     clock = Clock()
     child = make_child("exit 1", clock=clock)
     delays = []
-    for _ in range(7):
+    for _ in range(9):
         child.start()
         wait_for_exit(child)
         delays.append(child.schedule_restart())
-    assert delays == [1, 2, 4, 8, 16, 30, 30]
+    assert delays == [0.25, 0.5, 1, 2, 4, 8, 16, 30, 30]
     child.start()
     wait_for_exit(child)
-    clock.now += 30
-    assert child.schedule_restart() == 1
+    clock.now += 5
+    assert child.schedule_restart() == 0.25
 
 
 def test_a_restart_is_due_when_its_time_has_come():
