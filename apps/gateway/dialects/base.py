@@ -26,8 +26,11 @@ class Answering(Protocol):
     """The name that the provider was asked for."""
     created: int
     """Unix seconds."""
-    prompt_estimate: int
-    """Tokens of the prompt, estimated before any provider counted them."""
+
+    @property
+    def prompt_estimate(self) -> int:
+        """Return the tokens of the prompt, estimated before any provider counted them."""
+        ...
 
     def settled_usage(self) -> Usage:
         """Return the usage of a call that has ended."""

@@ -40,7 +40,7 @@ def count_input(body: dict[str, Any], request: dict[str, Any], model: str) -> in
         total = math.ceil(total * (_NEWER_FACTOR if generation >= FIRST_WITHOUT_SAMPLING else _CLAUDE_FACTOR))
         if body.get("tools"):
             choice = body.get("tool_choice") or {}
-            total += TOOL_PROMPT_TOKENS.get(choice.get("type"), TOOL_PROMPT_TOKENS["auto"])
+            total += TOOL_PROMPT_TOKENS.get(str(choice.get("type")), TOOL_PROMPT_TOKENS["auto"])
     return total + sum(image_tokens(part["image_url"]["url"]) for part in images)
 
 

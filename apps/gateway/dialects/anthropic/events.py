@@ -143,7 +143,7 @@ class MessageWriter:
         self._has_started = True
         # Clients reckon with the size of the prompt from the first event on, which most providers tell only in the last.
         known = usage or Usage(prompt_tokens=max(self._call.prompt_estimate, 1))
-        message = {
+        message: dict[str, Any] = {
             "id": make_message_id(self._call.request_id),
             "type": "message",
             "role": "assistant",

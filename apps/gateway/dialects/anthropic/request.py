@@ -166,9 +166,10 @@ def _read_tools(body: dict[str, Any], request: dict[str, Any], options: Options,
 def _read_thinking(body: dict[str, Any], request: dict[str, Any], options: Options) -> None:
     thinking = body.get("thinking") or {}
     config = body.get("output_config") or {}
-    effort = _EFFORTS.get(config.get("effort")) if isinstance(config.get("effort"), str) else None
+    wanted = config.get("effort")
+    effort = _EFFORTS.get(wanted) if isinstance(wanted, str) else None
     if effort is not None:
-        request["output_config"] = {"effort": config["effort"]}
+        request["output_config"] = {"effort": wanted}
     if thinking:
         request["thinking"] = thinking
     match thinking.get("type"):
