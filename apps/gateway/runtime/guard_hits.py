@@ -220,7 +220,7 @@ def record_lines(data: bytes) -> int:
 def _store(hits: list[GuardHit]) -> int:
     with transaction.atomic():
         known = set(GuardHit.objects.filter(id__in=[hit.id for hit in hits]).values_list("id", flat=True))
-        fresh = [hit for hit in hits if hit.id not in known]
+        fresh = list({hit.id: hit for hit in hits if hit.id not in known}.values())
         GuardHit.objects.bulk_create(fresh)
         calls: dict[tuple[UUID, UUID], list[GuardHit]] = {}
         for hit in fresh:
