@@ -62,7 +62,7 @@ class Bank:
             self._take(key, holder, min(wish, part))
         if self.loses == "answer":
             raise Lost
-        return Leased(refused_by, {key: self._state(key, holder) for key in keys}, recalled)
+        return Leased(refused_by, {key: self._state(key, holder, refused_by) for key in keys}, recalled)
 
     def _left(self, key: PeriodKey) -> float:
         return float("inf") if self.limit is None else self.limit - self.spent[key] - self.leased(key)
@@ -72,7 +72,7 @@ class Bank:
         lease[0] += micros
         lease[1] += micros
 
-    def _state(self, key: PeriodKey, holder: UUID) -> PeriodState:
+    def _state(self, key: PeriodKey, holder: UUID, short: list[PeriodKey | None]) -> PeriodState:
         amount, net = self.leases[key, holder]
         return PeriodState(
             period_id=1,
@@ -82,5 +82,5 @@ class Bank:
             spent_micros=self.spent[key],
             leased_micros=self.leased(key),
             limit_micros=self.limit,
-            is_scarce=self._left(key) < self.share,
+            is_scarce=key in short or self._left(key) < self.share,
         )

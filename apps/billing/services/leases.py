@@ -157,6 +157,7 @@ class _Row:
     largest: int = 0
     extra: int = 0
     recalls: bool = False
+    is_short: bool = False
     is_scarce: bool = False
 
     @property
@@ -302,6 +303,7 @@ def _judge(rows: dict[PeriodKey, _Row], ask: Ask) -> PeriodKey | None:
     needs = [(key, rows[key], micros) for key, micros in ask.needs if key in rows]
     for key, row, micros in needs:
         if micros > row.left:
+            row.is_short = True
             # What others hold, running calls aside, may be enough together with what is left.
             row.recalls = row.recalls or (row.leased > row.own and row.spent + micros <= (row.limit or 0))
             return key
@@ -315,7 +317,7 @@ def _add_extra(row: _Row, wish: int) -> None:
     if row.limit is None:
         return
     share = int(max(row.left, 0)) // SHARE
-    row.is_scarce = share < row.largest or row.recalls or share == 0
+    row.is_scarce = row.is_short or share < row.largest or share == 0
     if not row.is_scarce:
         row.extra = min(wish, share)
 

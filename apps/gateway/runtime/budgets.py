@@ -36,7 +36,9 @@ from apps.gateway.selectors.budgets import BudgetTerms
 logger = structlog.get_logger(__name__)
 
 WAIT_SECONDS = 0.9
-"""How long a call waits at most for what others give back or have not spent."""
+"""How long a call waits for what others give back or have not spent, while nothing of the kind happens."""
+PATIENCE_SECONDS = 4.0
+"""How long it waits at most while calls are ending that had reserved more than they cost."""
 PAUSE_SECONDS = 0.05
 """Between two transactions that ask again for the same calls, unless one of ours has ended."""
 PACE_SECONDS = 0.005
@@ -253,7 +255,11 @@ class Budgets:
         if call.ticket.done():
             return
         now = self._loop.time()
-        call.deadline = call.deadline or now + self._wait_seconds
+        if call.since is None:
+            call.since = now
+        if call.seen != (refused_by.spent, refused_by.leased):
+            call.seen = (refused_by.spent, refused_by.leased)
+            call.deadline = min(now + self._wait_seconds, call.since + PATIENCE_SECONDS)
         was, call.micros = call.micros, call.least()
         may_fit = refused_by.limit is not None and refused_by.spent + call.micros <= refused_by.limit
         if not may_fit or (now >= call.deadline and was <= call.micros):

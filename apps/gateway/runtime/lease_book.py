@@ -94,6 +94,7 @@ class Waiting:
     """A call that needs more than the process has.
 
     `ticket` tells the call what became of it; `least` gives what it asks for once `micros` was too much.
+    `since` is when it was first refused, `seen` what was spent and leased when it last was.
     """
 
     wanted: Wanted
@@ -101,7 +102,9 @@ class Waiting:
     ticket: Any
     least: Callable[[], int]
     due: float = float("-inf")
-    deadline: float | None = None
+    since: float | None = None
+    deadline: float = float("inf")
+    seen: tuple[int, int] = (-1, -1)
     periods: tuple[Period, ...] = ()
     needs: tuple[int, ...] = ()
 
@@ -169,12 +172,9 @@ class LeaseBook:
 
     def freed(self, periods: tuple[Period, ...]) -> None:
         """Note that a call has ended; say so where quota is wanted at once."""
-        now = self._clock()
-        is_wanted = False
         for period in periods:
             self._active[period] = None
-            is_wanted = is_wanted or period.is_scarce or now < period.recalled_until
-        if is_wanted:
+        if any(self._is_wanted(period) for period in periods):
             self.on_freed()
 
     def recall(self, *, period_ids: Iterable[int] = (), budget_id: UUID | None = None) -> bool:
@@ -212,7 +212,9 @@ class LeaseBook:
             needs = []
             call.periods = self.periods_for(call.wanted)
             for period in call.periods:
-                held = min(period.free, call.micros)
+                # Near the limit all that is free goes back, so that the last of it is not scattered over processes that
+                # each have too little: the same transaction gives it to whoever comes first.
+                held = min(period.free, 0 if self._is_wanted(period) else call.micros)
                 period.free -= held
                 needs.append(call.micros - held)
                 self._include(plan, period)
@@ -282,9 +284,13 @@ class LeaseBook:
         if not period.period_id:
             plan.opens.append(period.key)
 
+    def _is_wanted(self, period: Period) -> bool:
+        """Tell whether others may need what is free."""
+        return period.is_scarce or self._clock() < period.recalled_until
+
     def _wish(self, period: Period) -> int:
         """Return what would be good to have in advance: a second of the present spending."""
-        if period.is_scarce or self._clock() < period.recalled_until:
+        if self._is_wanted(period):
             return 0
         return int(max(period.rate, period.taken))
 
@@ -292,8 +298,7 @@ class LeaseBook:
         """Return how much of what is free is better off with others."""
         if period.free <= 0:
             return 0
-        now = self._clock()
-        if period.is_scarce or now < period.recalled_until or now - period.used_at > IDLE_SECONDS:
+        if self._is_wanted(period) or self._clock() - period.used_at > IDLE_SECONDS:
             return period.free
         if period.ends <= self._wall():
             return period.free
