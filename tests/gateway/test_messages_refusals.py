@@ -152,3 +152,16 @@ async def test_what_only_anthropic_understands_goes_past_the_others(
         refused = await gate.post({**ASKED, "tools": tools})
         assert (refused.status_code, refused.json()["error"]["message"]) == (400, "No searches today.")
         assert other.received == []
+
+
+@over_openai
+async def test_models_are_listed_in_anthropics_words_to_its_clients(gate: Gate) -> None:
+    names = [model.id async for model in gate.sdk.models.list(limit=1000)]
+    bounded = await gate.sdk.models.retrieve("small-answers")
+    assert names == ["alias", "small-answers", "thinker"]
+    assert (bounded.type, bounded.display_name, bounded.max_tokens) == ("model", "small-answers", 50)
+    with pytest.raises(anthropic.NotFoundError) as unknown:
+        await gate.sdk.models.retrieve("nothing")
+    assert unknown.value.type == "not_found_error"
+    plain = await gate.http.get("/v1/models/alias", headers={"x-api-key": OFFLINE_SECRET})
+    assert plain.json()["object"] == "model"

@@ -119,15 +119,25 @@ def _find_endpoint(path: str) -> dict[str, Endpoint] | None:
 
 
 async def _list(exchange: Exchange) -> None:
+    is_anthropic = _heed_version(exchange)
     caller = await exchange.authenticate()
     snapshot = await exchange.runtime.catalogue.ready()
-    await exchange.send_json(200, orjson.dumps(list_models(snapshot, caller)))
+    await exchange.send_json(200, orjson.dumps(list_models(snapshot, caller, for_anthropic=is_anthropic)))
 
 
 async def _get(exchange: Exchange, name: str) -> None:
+    is_anthropic = _heed_version(exchange)
     caller = await exchange.authenticate()
     snapshot = await exchange.runtime.catalogue.ready()
-    await exchange.send_json(200, orjson.dumps(get_model(snapshot, caller, name)))
+    await exchange.send_json(200, orjson.dumps(get_model(snapshot, caller, name, for_anthropic=is_anthropic)))
+
+
+def _heed_version(exchange: Exchange) -> bool:
+    """Tell whether a client of Anthropic's asks, by the header that all of them send; failures are in its words then."""
+    is_anthropic = b"anthropic-version" in exchange.headers
+    if is_anthropic:
+        exchange.dialect = ANTHROPIC_MESSAGES
+    return is_anthropic
 
 
 ENDPOINTS: dict[str, dict[str, Endpoint]] = {
