@@ -53,6 +53,9 @@ SECTIONS: list[tuple[str, list[tuple[str, str, str]]]] = [
             ("gateway.Model", "Models", "smart_toy"),
             ("gateway.Deployment", "Deployments", "route"),
             ("gateway.Provider", "Providers", "cloud"),
+            ("gateway.HealthState", "Health", "monitor_heart"),
+            ("gateway.Alias", "Aliases", "label"),
+            ("gateway.RoutingRule", "Routing rules", "alt_route"),
             ("gateway.Limit", "Rate limits", "speed"),
             ("gateway.CachePolicy", "Cache", "cached"),
             ("billing.Price", "Prices", "sell"),
@@ -63,6 +66,7 @@ SECTIONS: list[tuple[str, list[tuple[str, str, str]]]] = [
     (
         "Usage and books",
         [
+            ("billing.UsageHour", "Usage explorer", "query_stats"),
             ("billing.UsageRecord", "Usage records", "receipt_long"),
             ("billing.LedgerAccount", "Ledger accounts", "account_balance"),
             ("billing.LedgerTransaction", "Ledger transactions", "swap_horiz"),
@@ -93,7 +97,8 @@ def build_navigation(request: HttpRequest) -> list[dict[str, Any]]:
     registered = {model._meta.label: model_admin for model, model_admin in admin.site._registry.items()}
     front = {"title": "Dashboard", "icon": "dashboard", "link": reverse("admin:index")}
     playground = {"title": "Playground", "icon": "experiment", "link": reverse("playground")}
-    sections: list[dict[str, Any]] = [{"title": "", "items": [front, playground]}]
+    running = {"title": "Running calls", "icon": "graphic_eq", "link": reverse("running-calls")}
+    sections: list[dict[str, Any]] = [{"title": "", "items": [front, running, playground]}]
     for title, entries in SECTIONS:
         items = [
             {"title": name, "icon": icon, "link": link}

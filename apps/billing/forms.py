@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from django import forms
 
 from apps.billing.choices import UsageGroup, UsageStatus
-from apps.billing.selectors.usage import ONLY_IN_RECORDS, UsageQuery, current_period
+from apps.billing.selectors.usage import FILTERS, ONLY_IN_RECORDS, UsageQuery, current_period
 from apps.core.errors import InvalidInput
 from apps.users.models import ApiKey, Organization, Team, User
 
@@ -88,7 +88,7 @@ class ExplorerForm(forms.Form):
         found = super().clean() or self.cleaned_data
         period = self._period(found)
         group_by = tuple(dict.fromkeys(by for by in (found.get("by") or UsageGroup.MODEL, found.get("then")) if by))
-        filters = {name: [value] for name in UsageGroup.values if (value := found.get(name))}
+        filters = {name: [value] for name in FILTERS if (value := found.get(name))}
         query = UsageQuery(since=period.since, until=period.until, group_by=group_by, filters=filters)
         days = (period.until - period.since) // DAY
         if days > (LONGEST_DAYS_OF_RECORDS if query.needs_records else LONGEST_DAYS):
@@ -103,7 +103,7 @@ class ExplorerForm(forms.Form):
     def _period(self, found: dict[str, object]) -> Period:
         first, last = found.get("since"), found.get("until")
         if found.get("period") != "custom" or not isinstance(first, date) or not isinstance(last, date):
-            return period_of(str(found.get("period") or "30"))
+            return period_of(str(found.get("period") or ""))
         if first > last:
             self.add_error("until", "The period ends before it begins.")
             last = first

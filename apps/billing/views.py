@@ -147,17 +147,18 @@ def add_totals(totals: Sequence[UsageTotals]) -> UsageTotals:
 def rank(found: Iterable[tuple[str, UsageTotals]], whole: UsageTotals) -> list[Row]:
     """Return the largest of what was found, by cost, with their shares: of the cost, or of the calls where all are free."""
     rows = sorted(found, key=lambda one: (-one[1].cost_micros, -one[1].requests, one[0]))[:MOST_ROWS]
-    return [Row(name, totals, _percent(totals, whole)) for name, totals in rows]
+    return [Row(name, totals, percent_of(totals, whole)) for name, totals in rows]
 
 
-def _percent(part: UsageTotals, whole: UsageTotals) -> float:
+def percent_of(part: UsageTotals, whole: UsageTotals) -> float:
+    """Return the share of a part in percent: of the cost, or of the calls where all were free."""
     if whole.cost_micros:
         return round(100 * part.cost_micros / whole.cost_micros, 1)
     return round(100 * part.requests / whole.requests, 1) if whole.requests else 0.0
 
 
 def _days(summary: UsageSummary) -> list[Row]:
-    return [Row(name, totals, _percent(totals, summary.totals)) for name, totals in sum_up(summary.lines, 0)]
+    return [Row(name, totals, percent_of(totals, summary.totals)) for name, totals in sum_up(summary.lines, 0)]
 
 
 def _links(choices: Sequence[tuple[str, str]], field: str, kept: dict[str, str], now: str) -> list[dict[str, Any]]:

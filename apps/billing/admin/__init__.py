@@ -7,5 +7,13 @@ from apps.billing.admin.books import (
     PriceAdmin,
     UsageRecordAdmin,
 )
+from apps.billing.admin.usage import UsageExplorer
 
-__all__ = ["LedgerAccountAdmin", "LedgerTransactionAdmin", "PostingAdmin", "PriceAdmin", "UsageRecordAdmin"]
+__all__ = [
+    "LedgerAccountAdmin",
+    "LedgerTransactionAdmin",
+    "PostingAdmin",
+    "PriceAdmin",
+    "UsageExplorer",
+    "UsageRecordAdmin",
+]

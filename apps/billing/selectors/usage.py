@@ -44,6 +44,7 @@ FILTERS: dict[str, str] = {
     UsageGroup.END_USER: "end_user",
     UsageGroup.STATUS: "status",
     UsageGroup.TAG: "tags",
+    "organization": "organization_id",
 }
 """The columns by which usage is filtered and grouped, by name."""
 ID_MODELS: dict[str, type[ApiKey] | type[User] | type[Team]] = {
