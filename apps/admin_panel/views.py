@@ -58,6 +58,8 @@ SECTIONS: list[tuple[str, list[tuple[str, str, str]]]] = [
             ("gateway.RoutingRule", "Routing rules", "alt_route"),
             ("gateway.Limit", "Rate limits", "speed"),
             ("gateway.CachePolicy", "Cache", "cached"),
+            ("gateway.GuardPolicy", "Guardrails", "shield"),
+            ("gateway.GuardHit", "Guardrail hits", "policy"),
             ("billing.Price", "Prices", "sell"),
             ("gateway.StoredResponse", "Stored responses", "inventory_2"),
             ("gateway.RespondingProcess", "Responding processes", "memory"),

@@ -285,6 +285,7 @@ SPECTACULAR_SETTINGS = {
         "apps.core.api.openapi.add_shared_parts",
     ],
     "ENUM_NAME_OVERRIDES": {
+        "HealthStatusEnum": "apps.gateway.choices.HealthStatus",
         "HealthEnum": "apps.monitoring.choices.Health",
         "TeamRoleEnum": "apps.users.choices.TeamRole",
     },

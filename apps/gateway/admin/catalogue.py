@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from django import forms
@@ -9,7 +11,7 @@ from django.contrib import admin, messages
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminPasswordWidget
@@ -21,10 +23,14 @@ from apps.core.errors import AppError
 from apps.core.money import from_micros
 from apps.core.outbound.errors import OutboundRefused
 from apps.core.outbound.guard import inspect_url
-from apps.gateway.choices import Capability, ProviderKind
+from apps.gateway.choices import Breaker, Capability, ProviderKind
 from apps.gateway.models import Deployment, Model, Provider
+from apps.gateway.runtime.health import Health
+from apps.gateway.runtime.sharing import shared_health
+from apps.gateway.selectors.health import health_history
 from apps.gateway.services.announcing import announce_catalogue_change
 from apps.gateway.services.providers import probe_provider, save_provider
+from apps.gateway.services.routing.saving import check_fallbacks
 
 
 class ProviderForm(forms.ModelForm):
@@ -71,7 +77,14 @@ class ModelForm(forms.ModelForm):
         model = Model
         fields = (
             "name", "tier", "context_window", "max_output_tokens", "capabilities", "owned_by", "is_active", "is_sandbox",
+            "strategy", "fallbacks", "context_fallbacks", "content_fallbacks",
         )  # fmt: skip
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]
+        for field, sentences in check_fallbacks(self.instance).items():
+            if field not in self.errors:
+                self.add_error(field, sentences)
 
 
 class DeploymentInline(TabularInline):
@@ -213,12 +226,72 @@ class ModelAdminPage(AnnouncingAdmin):
 
 @admin.register(Deployment)
 class DeploymentAdmin(AnnouncingAdmin):
-    list_display: ClassVar[Any] = ("model", "provider", "upstream_model", "priority", "weight", "is_active")
+    list_display: ClassVar[Any] = (
+        "model", "provider", "upstream_model", "priority", "weight", "probed", "cooling", "is_active",
+    )  # fmt: skip
     list_filter: ClassVar[Any] = ("provider", "is_active", "model__tier")
     search_fields: ClassVar[Any] = ("model__name", "upstream_model", "provider__name")
     ordering: ClassVar[Any] = ("model__name", "priority", "id")
     list_select_related: ClassVar[Any] = ("model", "provider")
     autocomplete_fields: ClassVar[Any] = ("model", "provider")
+    readonly_fields: ClassVar[Any] = ("probed", "cooling", "history")
+    fieldsets: ClassVar[Any] = (
+        (None, {"fields": ("model", "provider", "upstream_model", "is_active")}),
+        ("Its share of calls", {"fields": ("priority", "weight", "max_parallel")}),
+        (
+            "When it fails",
+            {
+                "fields": (
+                    "max_attempts", "cool_down_failures", "cool_down_seconds", "connect_timeout_seconds",
+                    "read_timeout_seconds",
+                )
+            },
+        ),
+        ("Health", {"fields": ("probe_completion", "probed", "cooling", "history")}),
+    )  # fmt: skip
+    _health: ClassVar[Health] = Health(clock=time.monotonic)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Deployment]:
+        type(self)._health = shared_health()
+        return super().get_queryset(request).prefetch_related("health", "provider__health")
+
+    @admin.display(description="probes say")
+    def probed(self, deployment: Deployment) -> str:
+        """Say what the last probes found: of the deployment where it is probed itself, else of its provider."""
+        own = next(iter(deployment.health.all()), None)
+        whole = next((row for row in deployment.provider.health.all() if row.deployment_id is None), None)
+        state = own or whole
+        if state is None:
+            return "nothing yet"
+        took = f", {state.latency_ms:,} ms" if state.latency_ms is not None else ""
+        return f"{state.get_status_display()} since {state.since:%Y-%m-%d %H:%M}{took}"
+
+    @admin.display(description="calls say")
+    def cooling(self, deployment: Deployment) -> str:
+        """Say whether calls are kept away, and for how long."""
+        name = deployment.public_id
+        standing = self._health.standing(name)
+        if standing is not Breaker.OPEN:
+            return str(standing.label)
+        return f"{standing.label}, {self._health.blocked_for(name):.0f} s left ({self._health.states[name].reason})"
+
+    @admin.display(description="last 24 hours of its provider")
+    def history(self, deployment: Deployment) -> str | SafeString:
+        """Show uptime and latency hour by hour."""
+        now = timezone.now()
+        rows = health_history(
+            since=now - timedelta(hours=24), until=now, bucket=timedelta(hours=1), provider=deployment.provider
+        )
+        shown = [
+            (
+                f"{row.begins_at:%H:00}",
+                f"{100 * row.uptime:.1f}",
+                "–" if row.latency_ms is None else f"{row.latency_ms:,.0f} ms",
+            )
+            for row in reversed(rows)
+        ]
+        lines = format_html_join("", "<tr><td>{}</td><td>{} % up</td><td>{}</td></tr>", shown)
+        return format_html("<table>{}</table>", lines) if shown else "no probes yet"
 
 
 def _actor(request: HttpRequest) -> Actor:

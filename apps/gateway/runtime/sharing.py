@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from apps.core.redis import get_async_redis, get_redis
 from apps.gateway.runtime.health import TRIAL_SECONDS, Health
+from apps.gateway.runtime.rule_failures import COUNTS_KEY, WORDS_KEY, take_failures
 from apps.gateway.selectors.catalogue import Route
 
 logger = structlog.get_logger(__name__)
@@ -86,6 +87,9 @@ class Sharing:
             news = self.health.take_news()
             if news:
                 self._spawn(self._send_latency(news))
+            failures = take_failures()
+            if failures:
+                self._spawn(self._send_failures(failures))
 
     # Trials and places
 
@@ -176,6 +180,15 @@ class Sharing:
         async with get_async_redis().pipeline(transaction=False) as pipe:
             pipe.hset(LATENCY_KEY, mapping=cast("Any", fields))
             pipe.expire(LATENCY_KEY, KEEP_SECONDS)
+            await pipe.execute()
+
+    async def _send_failures(self, failures: Mapping[str, tuple[int, str]]) -> None:
+        async with get_async_redis().pipeline(transaction=False) as pipe:
+            for rule_id, (count, words) in failures.items():
+                pipe.hincrby(COUNTS_KEY, rule_id, count)
+                pipe.hset(WORDS_KEY, rule_id, words)
+            pipe.expire(COUNTS_KEY, KEEP_SECONDS)
+            pipe.expire(WORDS_KEY, KEEP_SECONDS)
             await pipe.execute()
 
     async def _catch_up(self) -> None:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import structlog
 
@@ -128,7 +128,9 @@ def load_routing() -> RoutingTable:
         (alias.organization_id, alias.name): AliasEntry(alias.name, alias.model.name, fallbacks_of(alias))
         for alias in Alias.objects.filter(is_active=True, model__is_active=True).select_related("model").order_by("id")
     }
-    rows = list(RoutingRule.objects.filter(is_active=True).prefetch_related("deployments__model").order_by("position", "id"))
+    rows = list(
+        RoutingRule.objects.filter(is_active=True).prefetch_related("deployments__model").order_by("position", "id")
+    )
     entries = [(row.organization_id, entry) for row in rows if (entry := build_rule(row)) is not None]
     organizations = {owner for owner, _ in entries if owner is not None}
     return RoutingTable(
@@ -148,7 +150,7 @@ def build_rule(row: RoutingRule) -> RuleEntry | None:
     """Return a stored rule, ready to be asked; None when its condition or time zone is not understood any more."""
     try:
         condition, zone = compile_condition(row.condition), ZoneInfo(row.time_zone)
-    except (ExpressionInvalid, ValueError, OSError) as error:
+    except (ExpressionInvalid, ZoneInfoNotFoundError, ValueError, OSError) as error:
         logger.warning("routing_rule_unreadable", rule=row.public_id, error=str(error)[:200])
         return None
     deployments = list(row.deployments.all())

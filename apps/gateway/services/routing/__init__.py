@@ -2,6 +2,7 @@
 
 from apps.gateway.services.routing.asking import NO_WISHES, Wishes, take_wishes
 from apps.gateway.services.routing.choosing import Choice, choose_model
+from apps.gateway.services.routing.explaining import RouteExplanation, explain_route
 from apps.gateway.services.routing.naming import Named, find_named, resolve_name
 from apps.gateway.services.routing.plan import Plan, Way
 
@@ -10,9 +11,11 @@ __all__ = [
     "Choice",
     "Named",
     "Plan",
+    "RouteExplanation",
     "Way",
     "Wishes",
     "choose_model",
+    "explain_route",
     "find_named",
     "resolve_name",
     "take_wishes",

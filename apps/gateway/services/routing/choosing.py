@@ -71,13 +71,14 @@ class Choice:
 
     def stand_in(self, name: str) -> ModelEntry | None:
         """Return a fallback by its name; None when it is not there, not permitted, unsuited, or too small."""
-        found = resolve_name(self.snapshot, self._trusting(name), name)
+        found = resolve_name(self.snapshot, self.trusting(name), name)
         if found is None or self.kind not in found.entry.info.capabilities or does_not_fit(found.entry, self.facts):
             return None
         # The same model is another way only at other providers.
         return None if found.entry.routes == self.entry.routes else found.entry
 
-    def _trusting(self, name: str) -> Caller:
+    def trusting(self, name: str) -> Caller:
+        """Return the caller as one that may use what the name it asked for permits along."""
         if self.caller.allowed_models is not None and name in self.named.trusted:
             return replace(self.caller, allowed_models=None)
         return self.caller

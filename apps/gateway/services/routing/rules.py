@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from apps.core.expressions import ExpressionFailed, Facts
 from apps.core.ids import encode_id
-from apps.gateway.runtime.metrics import RULE_FAILURES
+from apps.gateway.runtime.rule_failures import note_failure
 from apps.gateway.selectors import Caller
 from apps.gateway.selectors.routing import RULE_VOCABULARY, RuleEntry
 from apps.gateway.services.facts import CallFacts
@@ -82,7 +82,7 @@ def find_rule(rules: tuple[RuleEntry, ...], facts: RuleFacts, *, may_follow: Fol
     for rule in rules:
         verdict = judge_rule(rule, facts, may_follow=may_follow)
         if verdict.failure:
-            RULE_FAILURES.labels(rule.id).inc()
+            note_failure(rule.id, verdict.failure)
         if verdict.holds and not verdict.is_withheld:
             return rule
     return None
