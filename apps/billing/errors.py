@@ -31,3 +31,7 @@ class BudgetsUnreachable(DependencyDown):
     """What the process held of a budget is used up, and the database that could give more does not answer."""
 
     code, title = "billing.budgets_unreachable", "Budgets cannot be checked at the moment"
+
+
+class BillUnreadable(InvalidInput):
+    code, title = "billing.bill_unreadable", "The bill cannot be read"

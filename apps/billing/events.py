@@ -205,3 +205,28 @@ class UsageRepriced(DomainEvent):
     records: int
     adjusted: int
     amount_micros: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BillReconciled(DomainEvent):
+    """A provider's bill was compared with what was recorded. Days are of UTC; a bill without costs has none here."""
+
+    type: ClassVar[str] = "bill.reconciled"
+    aggregate_type: ClassVar[str] = "reconciliation"
+    example: ClassVar[dict[str, Any]] = {
+        "provider": "openai",
+        "first_day": "2026-11-01",
+        "last_day": "2026-11-30",
+        "compared": 120,
+        "differences": 2,
+        "bill_cost_micros": 412_500_000,
+        "own_cost_micros": 412_380_000,
+    }
+
+    provider: str
+    first_day: str
+    last_day: str
+    compared: int
+    differences: int
+    bill_cost_micros: int | None
+    own_cost_micros: int
