@@ -3,11 +3,13 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from apps.gateway.views import playground
+from apps.gateway.views import playground, running_calls, stop_running
 
 urlpatterns = [
     # The admin takes every path below its own, so that what is added to it stands before it.
     path("admin/playground", playground, name="playground"),
+    path("admin/running-calls", running_calls, name="running-calls"),
+    path("admin/running-calls/<str:call_id>/stop", stop_running, name="stop-running-call"),
     path("admin/", admin.site.urls),
     path("", include("apps.users.urls")),
     path("", include("apps.audit.urls")),

@@ -99,6 +99,12 @@ class AccessWithdrawn(PermissionRefused):
     code, title = "gateway.access_withdrawn", "The permission for this call was withdrawn"
 
 
+class CallStopped(PermissionRefused):
+    """Staff ended the call while it was running."""
+
+    code, title = "gateway.call_stopped", "The call was stopped"
+
+
 class CallerUnreachable(DependencyDown):
     """Whether the key is good cannot be said now: the database does not answer."""
 

@@ -39,6 +39,16 @@ class CatalogueLoaded(DomainEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CallStopRequested(DomainEvent):
+    """Staff asked for a running call to be ended. How it ended is in its usage record, which has the same id."""
+
+    type: ClassVar[str] = "call.stop_requested"
+    aggregate_type: ClassVar[str] = "call"
+    example: ClassVar[dict[str, Any]] = {}
+    unheard_because: ClassVar[str] = ONLY_AUDIT
+
+
+@dataclass(frozen=True, kw_only=True)
 class LimitChanged(DomainEvent):
     """A rate limit was made, or fields of it changed; their names, not their values."""
 

@@ -23,6 +23,7 @@ from apps.gateway.runtime.limiter import Limiter
 from apps.gateway.runtime.listener import Listener
 from apps.gateway.runtime.loading import Loader
 from apps.gateway.runtime.metrics import IN_FLIGHT
+from apps.gateway.runtime.presence import CALLS_CHANNEL, Presence
 from apps.gateway.runtime.sessions import Sessions
 from apps.gateway.runtime.sharing import HEALTH_CHANNEL, Sharing
 from apps.gateway.runtime.shipper import Shipper
@@ -93,6 +94,7 @@ class Runtime:
         self.sharing = Sharing()
         self.health = self.sharing.health
         self.watched: set[Watched] = set()
+        self.presence = Presence(lambda: self.watched)
         self.closing: list[Callable[[], Awaitable[None]]] = []
         """Awaited before anything is let go of: work that has to come to its end first."""
         self._rechecks: set[asyncio.Task[None]] = set()
@@ -100,7 +102,11 @@ class Runtime:
             on_identity=self._identity_changed,
             on_catalogue=self.catalogue.refresh,
             on_hearing=self._hearing_changed,
-            others={HEALTH_CHANNEL: self.sharing.hear, BUDGETS_CHANNEL: self.budgets.hear},
+            others={
+                HEALTH_CHANNEL: self.sharing.hear,
+                BUDGETS_CHANNEL: self.budgets.hear,
+                CALLS_CHANNEL: self.presence.hear,
+            },
         )
         self._ticker = self.loop.create_task(self._tick())
 
@@ -111,6 +117,7 @@ class Runtime:
         self._ticker.cancel()
         await asyncio.gather(self._ticker, return_exceptions=True)
         await self._listener.close()
+        await self.presence.close()
         await self.sharing.close()
         await self.cache.settle()
         await self.limiter.close()
@@ -132,6 +139,7 @@ class Runtime:
             self.limiter.tick(now)
             self.budgets.tick()
             self.cache.tick(now)
+            self.presence.tick(now)
             IN_FLIGHT.set(len(self.watched))
             for watched in tuple(self.watched):
                 watched.tick(now)

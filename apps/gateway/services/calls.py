@@ -295,6 +295,23 @@ class RunningCall:
         """Tell whether a change is about this call's caller."""
         return changed_id in self.caller.ids()
 
+    def describe(self) -> dict[str, Any]:
+        """Return what staff may see of a running call: ids, names and figures, no text."""
+        actor = self.caller.actor
+        return {
+            "id": self.public_id,
+            "organization_id": str(actor.organization_id or ""),
+            "user_id": str(actor.user_id or ""),
+            "api_key_id": str(actor.api_key_id or ""),
+            "model": self.model,
+            "provider": self.provider,
+            "endpoint": self.endpoint,
+            "is_stream": self.is_stream,
+            "seconds": round(self.meter.seconds, 1),
+            "first_token_ms": self.meter.first_token_ms,
+            "tokens": self.meter.tokens_so_far,
+        }
+
     async def recheck(self) -> None:
         """End the call when its caller may not make it any more."""
         try:

@@ -159,6 +159,16 @@ class Meter:
         """Return where the call went last; None before it was forwarded."""
         return self._route
 
+    @property
+    def seconds(self) -> float:
+        """Return how long ago the call was first forwarded."""
+        return time.perf_counter() - self._started
+
+    @property
+    def tokens_so_far(self) -> int:
+        """Return the tokens of the answer as far as it has come, estimated."""
+        return estimate_text("".join(self._texts))
+
     def settled_usage(self) -> Usage:
         """Return what an ended call has used: the provider's figures, or ours."""
         assert self.usage is not None
