@@ -290,9 +290,10 @@ class TestSeveralLimits:
 
     async def test_asking_takes_nothing(self, limiter: Limiter) -> None:
         limits = (limit(requests=5, tokens=100, parallel=2), bucket(id="b", requests=60, burst_requests=10))
-        assert await limiter.explain((), Facts()) == []
+        assert await limiter.explain((), Facts()) == ([], None)
         before = counters()
-        fresh = await limiter.explain(limits, Facts())
+        fresh, refusal = await limiter.explain(limits, Facts())
+        assert refusal is None
         assert [(m.kind, m.limit, m.used, m.left) for m in fresh] == [
             ("requests", 5, 0, 5),
             ("tokens", 100, 0, 100),
@@ -301,8 +302,9 @@ class TestSeveralLimits:
         ]
         assert counters() == before == {}
         await limiter.admit(limits, Facts(prompt_tokens=30))
-        taken = await limiter.explain(limits, Facts())
+        taken, refusal = await limiter.explain(limits, Facts(prompt_tokens=90))
         assert [(m.used, m.left) for m in taken] == [(1, 4), (30, 70), (1, 1), (1, 9)]
+        assert isinstance(refusal, TokenLimitReached)
 
 
 class TestScopesOfTheCall:

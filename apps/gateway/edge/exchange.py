@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+import orjson
 import structlog
 
 from apps.core.context import set_request_id
@@ -34,6 +35,7 @@ from apps.gateway.runtime.metrics import OVERHEAD, REFUSALS
 from apps.gateway.selectors import Caller
 from apps.gateway.services import RunningCall, prepare_call
 from apps.gateway.services.caching import CacheControl, read_control
+from apps.gateway.services.dry_run import explain_call
 from apps.gateway.services.facts import MAX_TAGS, TAG
 from apps.users.choices import RANK, Role
 from apps.users.errors import RoleTooLow, ScopeMissing
@@ -48,9 +50,18 @@ CALLING_ROLES = frozenset(role.value for role, rank in RANK.items() if rank >= R
 WATCH_AFTER_SECONDS = 0.25
 TAGS_HEADER = b"x-portico-tags"
 NO_FALLBACKS_HEADER = b"x-portico-disable-fallbacks"
+DRY_RUN_HEADER = b"x-portico-dry-run"
 YES = frozenset({b"true", b"1", b"yes"})
 NO_FALLBACK = (b"x-portico-fallback", b"false")
 ACCEPTED_ID = re.compile(rb"^[A-Za-z0-9._-]{8,128}$")
+
+
+class DryRun(Exception):
+    """What would be decided about a call that its client does not want made."""
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        super().__init__("dry run")
+        self.told = told
 
 
 class Exchange:
@@ -94,6 +105,8 @@ class Exchange:
             await work
         except ClientGone:
             pass
+        except DryRun as found:
+            await self.send_json(200, orjson.dumps(found.told), [(DRY_RUN_HEADER, b"true")])
         except AppError as error:
             await self.refuse(error)
         except asyncio.CancelledError:
@@ -155,8 +168,24 @@ class Exchange:
         await self.deliver(call, asked)
 
     async def prepare(self, caller: Caller, asked: Asked, *, tags: tuple[str, ...] = ()) -> RunningCall:
-        """Let a call in; `tags` come from its body. Whoever asks for it has to deliver or to release it."""
+        """Let a call in; `tags` come from its body. Whoever asks for it has to deliver or to release it.
+
+        Raise DryRun when the client only wants to know what would be decided.
+        """
         dialect = self.dialect
+        if self.headers.get(DRY_RUN_HEADER, b"").lower() in YES:
+            raise DryRun(
+                await explain_call(
+                    runtime=self.runtime,
+                    caller=caller,
+                    request=asked.request,
+                    kind=dialect.kind,
+                    request_id=self.request_id,
+                    tags=self._read_tags() + tags,
+                    disables_fallbacks=self.headers.get(NO_FALLBACKS_HEADER, b"").lower() in YES,
+                    cache_control=self._read_cache_control(),
+                )
+            )
         return await prepare_call(
             runtime=self.runtime,
             caller=caller,

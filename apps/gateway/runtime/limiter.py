@@ -23,6 +23,7 @@ import structlog
 from django.conf import settings
 from redis.exceptions import RedisError
 
+from apps.core.errors import RateLimited
 from apps.core.redis import get_async_redis
 from apps.gateway.choices import LimitScope
 from apps.gateway.errors import LimitsUnreachable
@@ -171,13 +172,19 @@ class Limiter:
             binds=binds, second=answer[3], slot=slot, is_local=is_local, measures=measure_binds(binds, answer)
         )
 
-    async def explain(self, limits: tuple[LimitTerms, ...], facts: Facts, *, model: str = "") -> list[Measure]:
-        """Return how each limit of a call stands, without taking anything. Raise LimitsUnreachable."""
+    async def explain(
+        self, limits: tuple[LimitTerms, ...], facts: Facts, *, model: str = ""
+    ) -> tuple[list[Measure], RateLimited | None]:
+        """Return how each limit of a call stands and the refusal that it would get, without taking anything.
+
+        Raise LimitsUnreachable, and TokenLimitReached for a prompt that is larger than a limit.
+        """
         binds = list(bind_limits(limits, facts, model or facts.model))
         if not binds:
-            return []
-        answer, _ = await self._ask(ASK, binds, "")
-        return measure_binds(binds, answer)
+            return [], None
+        answer, is_local = await self._ask(ASK, binds, "")
+        refusal = refuse_call(binds[answer[0] - 1], answer, is_local=is_local) if answer[0] else None
+        return measure_binds(binds, answer), refusal
 
     def settle(self, admission: Admission, *, tokens: int) -> None:
         """Replace what was reserved by what was used, and free the slots. Never waits and never fails; once counts."""
