@@ -7,12 +7,14 @@ from unittest.mock import patch
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from apps.billing.models import Price
-from apps.gateway.models import Deployment, Model, Provider
+from apps.core.ids import uuid7
+from apps.gateway.models import Deployment, Model, Provider, RespondingProcess, StoredResponse
 from apps.gateway.providers.base import UpstreamUnauthenticated
 from tests.factories.gateway import DeploymentFactory, ProviderFactory
-from tests.factories.users import UserFactory
+from tests.factories.users import MembershipFactory, UserFactory
 from tests.gateway.conftest import LONG_AGO
 
 pytestmark = pytest.mark.django_db
@@ -124,3 +126,36 @@ def test_deleting_is_announced(staff: Client, deployment: Deployment, django_cap
         staff.post(page("deployment_delete", deployment.pk), {"post": "yes"})
     assert not Deployment.objects.exists()
     assert callbacks
+
+
+def test_stored_responses_are_shown_without_their_texts(staff: Client) -> None:
+    membership = MembershipFactory()
+    rows = [
+        StoredResponse.objects.create(
+            created_at=timezone.now(),
+            organization_id=membership.organization_id,
+            user_id=membership.user_id,
+            model="m",
+            status="completed",
+            finished_at=timezone.now(),
+            input='["asked in confidence"]',
+            document='{"output":"answered in confidence"}',
+        )
+        for _ in range(2)
+    ]
+    StoredResponse.objects.filter(id=rows[1].id).update(previous_id=rows[0].id)
+    for path in (page("storedresponse_changelist"), page("storedresponse_change", rows[1].id)):
+        shown = staff.get(path)
+        assert shown.status_code == 200
+        assert b"in confidence" not in shown.content
+        assert rows[1].public_id.encode() in shown.content
+    found = staff.get(page("storedresponse_changelist"), {"q": rows[0].public_id})
+    assert rows[0].public_id.encode() in found.content
+    assert rows[1].public_id.encode() not in found.content
+    assert staff.get(page("storedresponse_changelist"), {"q": "confidence"}).context["cl"].result_count == 0
+    assert staff.post(page("storedresponse_delete", rows[0].id), {"post": "yes"}).status_code == 403
+
+
+def test_processes_that_write_responses_are_shown(staff: Client) -> None:
+    RespondingProcess.objects.create(id=uuid7(), host="web-7", pid=42, lease_until=timezone.now())
+    assert b"web-7:42" in staff.get(page("respondingprocess_changelist")).content
