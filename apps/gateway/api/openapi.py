@@ -16,6 +16,18 @@ _CHAT_REQUEST = {
     "properties": {
         "model": {"type": "string"},
         "messages": {"type": "array", "minItems": 1, "items": {"type": "object", "required": ["role"]}},
+        "fallbacks": {
+            "type": ["array", "null"],
+            "maxItems": 10,
+            "description": "Models to ask, in order, when the first one cannot answer; the provider never sees this.",
+            "items": {
+                "anyOf": [
+                    {"type": "string"},
+                    {"type": "object", "required": ["model"], "properties": {"model": {"type": "string"}}},
+                ]
+            },
+        },
+        "disable_fallbacks": {"type": ["boolean", "null"], "description": "Let no other model answer."},
         "stream": {"type": ["boolean", "null"]},
         "stream_options": {"type": ["object", "null"], "properties": {"include_usage": {"type": "boolean"}}},
         "max_completion_tokens": {"type": ["integer", "null"], "minimum": 1},
@@ -73,6 +85,14 @@ def _chat() -> dict[str, Any]:
         describe_answer(examples.COMPLETION),
     )
     operation["responses"]["200"]["content"]["text/event-stream"] = streamed
+    operation["parameters"] = [
+        {
+            "name": "x-portico-dry-run",
+            "in": "header",
+            "schema": {"type": "boolean"},
+            "description": "`true` answers what would be decided about the call, and makes none.",
+        }
+    ]
     return operation | describe_body(_CHAT_REQUEST, examples.COMPLETION_REQUEST)
 
 
