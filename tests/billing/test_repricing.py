@@ -12,8 +12,19 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, connections
 
-from apps.billing.models import Adjustment, LedgerAccount, LedgerTransaction, Price, Repricing, UsageHour, UsageRecord
+from apps.billing.models import (
+    Adjustment,
+    Budget,
+    BudgetPeriod,
+    LedgerAccount,
+    LedgerTransaction,
+    Price,
+    Repricing,
+    UsageHour,
+    UsageRecord,
+)
 from apps.billing.selectors.books import check_books
+from apps.billing.selectors.budget_check import check_budgets
 from apps.billing.services import repricing
 from apps.billing.services.recording import record_usage
 from apps.billing.services.repricing import RepricingReport, Scope, reprice_usage
@@ -111,6 +122,24 @@ def test_only_what_was_asked_for_is_looked_at() -> None:
     assert looked_at == {"all": 3, "provider": 2, "model": 1, "upstream": 1}
 
 
+def test_budgets_follow() -> None:
+    PriceFactory(**PRICED)
+    organization, person = uuid7(), uuid7()
+    own = {"organization_id": organization, "user_id": person, "tags": ("a", "b")}
+    for scope, subject in (("organization", ""), ("user", str(person)), ("tag", ""), ("key", str(uuid7()))):
+        Budget.objects.create(
+            organization_id=organization, name=scope, scope=scope, subject=subject, window="month", hard_micros=10**9
+        )
+    Budget.objects.update(created_at=START - timedelta(days=300))
+    record_usage([make_entry(**own), make_entry(**own), make_entry(organization_id=organization)])
+    assert reprice().total("adjusted") == 3
+    periods = BudgetPeriod.objects.order_by("budget__scope", "subject")
+    assert list(periods.values_list("budget__scope", "subject", "spent_micros")) == [
+        ("organization", "", 78), ("tag", "a", 52), ("tag", "b", 52), ("user", str(person), 52),
+    ]  # fmt: skip
+    assert check_budgets().findings == []
+
+
 def test_a_dry_run_says_what_would_change_and_writes_nothing() -> None:
     PriceFactory(**PRICED)
     record_usage([make_entry() for _ in range(3)])
@@ -154,7 +183,7 @@ def test_a_run_that_is_killed_between_batches_is_finished_by_the_next(monkeypatc
     assert (hours(), check_books().findings) == (130, [])
 
 
-@pytest.mark.parametrize("step", range(7))
+@pytest.mark.parametrize("step", range(9))
 def test_a_batch_is_all_or_nothing(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     PriceFactory(**PRICED)
     record_usage([make_entry()])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.db import connection
 
 from apps.billing.models import Budget
-from apps.billing.selectors.budget_matching import matches_sql
+from apps.billing.selectors.budget_matching import CHARGED, matches_sql
 from apps.core.ids import encode_id
 
 # Each yields (budget, detail) per defect and nothing when all is well.
@@ -20,7 +20,7 @@ DEFECTS = {
             SELECT budget_id, subject, starts_at, spent_micros AS spent, 0 AS cost FROM billing_budget_period
             UNION ALL
             SELECT matched.budget_id, matched.subject, matched.starts_at, 0, matched.cost_micros
-            FROM ({matches_sql("billing_usage_record")}) AS matched
+            FROM ({matches_sql(f"({CHARGED})")}) AS matched
             JOIN billing_budget AS budget ON budget.id = matched.budget_id
             -- Windows that ended before a budget began are none of its own.
             WHERE matched.ends_at IS NULL OR matched.ends_at > budget.created_at

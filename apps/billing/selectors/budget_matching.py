@@ -11,7 +11,16 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """When a window begins that is never renewed."""
 BUDGETS_LOCK = advisory_key("billing.budgets")
 """Held shared by who records calls, alone by who begins or ends a budget."""
-RECORDS = "(SELECT * FROM billing_usage_record WHERE organization_id = %(organization)s)"
+CHARGED = """
+    SELECT record.created_at, record.organization_id, record.user_id, record.api_key_id, record.team_id, record.model,
+        record.currency, record.end_user, record.tags, record.cost_micros + coalesce((
+            SELECT sum(made.amount_micros) FROM billing_adjustment AS made
+            WHERE made.record_id = record.id AND made.created_at = record.created_at
+        ), 0) AS cost_micros
+    FROM billing_usage_record AS record
+"""
+"""Usage records with what they cost after their adjustments."""
+RECORDS = f"({CHARGED} WHERE record.organization_id = %(organization)s)"
 HOURS = """(
     SELECT hour AS created_at, organization_id, user_id, api_key_id, team_id, model, currency, cost_micros,
         '' AS end_user, '{}'::text[] AS tags

@@ -20,7 +20,9 @@ from django.db.models import F
 from apps.billing.events import UsageRepriced
 from apps.billing.models import Repricing
 from apps.billing.models.usage import HOUR_KEY
+from apps.billing.selectors.budget_matching import matches_sql
 from apps.billing.selectors.prices import PriceHistory, price_history
+from apps.billing.services.charging import HOLD_BUDGETS
 from apps.billing.services.pricing import cost_micros
 from apps.core.actor import Actor
 from apps.core.locks import lock
@@ -116,9 +118,41 @@ MOVE_BALANCES = f"""
     WHERE account.kind = moved.kind AND account.currency = moved.currency
         AND account.organization_id IS NOT DISTINCT FROM moved.organization_id
 """  # noqa: S608
+# Who begins a budget meanwhile waits, or has counted the adjustments already. Windows that nobody counts stay uncounted.
+MOVED_BUDGETS = matches_sql(
+    f"""(
+        SELECT made.created_at, made.organization_id, record.user_id, record.api_key_id, record.team_id, made.model,
+            made.currency, record.end_user, record.tags, made.amount_micros AS cost_micros
+        FROM ({MADE}) AS made
+        JOIN billing_usage_record AS record ON record.id = made.record_id AND record.created_at = made.created_at
+    )"""  # noqa: S608
+)
+SAME_PERIOD = """
+    period.budget_id = moved.budget_id AND period.subject = moved.subject AND period.starts_at = moved.starts_at
+"""
+LOCK_BUDGETS = f"""
+    SELECT period.id FROM billing_budget_period AS period
+    WHERE EXISTS (SELECT FROM ({MOVED_BUDGETS}) AS moved WHERE {SAME_PERIOD})
+    ORDER BY period.budget_id, period.subject, period.starts_at FOR NO KEY UPDATE
+"""  # noqa: S608
+MOVE_BUDGETS = f"""
+    UPDATE billing_budget_period AS period SET spent_micros = greatest(period.spent_micros + moved.micros, 0)
+    FROM (
+        SELECT budget_id, subject, starts_at, sum(cost_micros) AS micros FROM ({MOVED_BUDGETS}) AS matched
+        GROUP BY budget_id, subject, starts_at
+    ) AS moved
+    WHERE {SAME_PERIOD}
+"""  # noqa: S608
 AFTER_ADJUSTMENTS = (
-    INSERT_TRANSACTIONS, INSERT_POSTINGS, LOCK_HOURS, MOVE_HOURS, LOCK_BALANCES, MOVE_BALANCES,
-)  # fmt: skip
+    INSERT_TRANSACTIONS,
+    INSERT_POSTINGS,
+    LOCK_HOURS,
+    MOVE_HOURS,
+    LOCK_BALANCES,
+    MOVE_BALANCES,
+    LOCK_BUDGETS,
+    MOVE_BUDGETS,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +243,7 @@ def _walk(scope: Scope, history: PriceHistory, report: RepricingReport, run: Rep
         with transaction.atomic():
             if run is not None:
                 lock("billing.reprice")
+                _hold_budgets()
             records = _read(scope, after)
             if not records:
                 return
@@ -217,6 +252,11 @@ def _walk(scope: Scope, history: PriceHistory, report: RepricingReport, run: Rep
                 _write(run, len(records), changes)
         after = (records[-1].created_at, records[-1].id)
         yield
+
+
+def _hold_budgets() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(HOLD_BUDGETS)
 
 
 def _read(scope: Scope, after: tuple[datetime, UUID]) -> list[_Record]:
