@@ -82,6 +82,12 @@ class RunningPortico:
                 assert self.process.poll() is None, f"up ended with {self.process.returncode}; the log:\n{self.log}"
                 self._changed.wait(timeout=0.5)
 
+    def wait_for_exit(self, *, seconds: float = 60.0) -> int:
+        """Return the exit code of a start that ends by itself; everything it said is in the log then."""
+        code = self.process.wait(timeout=seconds)
+        self._reader.join(timeout=10)
+        return code
+
     def stop(self) -> float:
         """End it as a process manager would; return the seconds it took."""
         begun = time.monotonic()

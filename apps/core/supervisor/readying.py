@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import psycopg
 import redis
 from django.core.management import call_command
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection
+from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.migrations.executor import MigrationExecutor
-from psycopg import Error as PsycopgError
-from psycopg_pool import PoolTimeout
 
 from apps.core.locks import advisory_key
 from apps.core.redis import get_redis
 from apps.core.supervisor.errors import StartError
 from apps.core.supervisor.forking import run_in_copy
 
-WAIT_SECONDS = 60.0
-PAUSE_SECONDS = 0.1
-DATABASE_ERRORS = (DatabaseError, PsycopgError, PoolTimeout)
+SAY_SECONDS = 10.0
+CONNECT_SECONDS = 5
+PAUSE_SECONDS = 0.2
+HOPELESS = re.compile(r"authentication failed|does not exist|no pg_hba\.conf entry")
+"""What Postgres says of a wrong name or password: to wait for it would only hide the mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,47 +43,83 @@ def get_ready(*, may_migrate: bool, say: Callable[[str], None]) -> Access:
     """Wait for the services, bring database and catalogue up to date, and return how to get in.
 
     Raises:
-        StartError: a service does not answer, or migrations are missing and may not be applied.
+        StartError: a service refuses us, or migrations are missing and may not be applied.
     """
 
     def work() -> dict[str, Any]:
-        wait_for_database()
-        wait_for_redis()
+        wait_for_database(say)
+        wait_for_redis(say)
         return asdict(bring_up_to_date(may_migrate=may_migrate, say=say))
 
     return Access(**run_in_copy(work))
 
 
-def wait_for(name: str, is_there: Callable[[], None], errors: tuple[type[Exception], ...]) -> None:
-    """Call `is_there` until it raises none of `errors`.
+def wait_for(
+    name: str,
+    is_there: Callable[[], None],
+    *,
+    errors: tuple[type[Exception], ...],
+    hopeless: Callable[[Exception], bool],
+    say: Callable[[str], None],
+) -> None:
+    """Call `is_there` until it raises none of `errors`, and say every ten seconds what is being waited for.
 
     Raises:
-        StartError: it still did after a minute.
+        StartError: the error is one that waiting does not mend (`hopeless`): a wrong password, say.
     """
-    deadline = time.monotonic() + WAIT_SECONDS
+    said_at = float("-inf")
     while True:
         try:
             is_there()
         except errors as error:
-            if time.monotonic() > deadline:
-                raise StartError(f"{name} did not answer for {WAIT_SECONDS:g} s: {error}") from error
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            if hopeless(error):
+                raise StartError(f"{name} refuses us: {reason}") from error
+            if time.monotonic() - said_at > SAY_SECONDS:
+                said_at = time.monotonic()
+                say(f"waiting for {name}, which does not answer: {reason}")
             time.sleep(PAUSE_SECONDS)
         else:
             return
 
 
-def wait_for_database() -> None:
+def wait_for_database(say: Callable[[str], None]) -> None:
     """Return when the database of DATABASE_URL takes connections."""
-    wait_for("The database of DATABASE_URL", connection.ensure_connection, DATABASE_ERRORS)
+
+    def connect() -> None:
+        # Not through the pool: it hides why a connection could not be made.
+        given = connection.settings_dict
+        psycopg.connect(
+            host=given["HOST"],
+            port=given["PORT"],
+            dbname=given["NAME"],
+            user=given["USER"],
+            password=given["PASSWORD"],
+            connect_timeout=CONNECT_SECONDS,
+        ).close()
+
+    wait_for(
+        "the database of DATABASE_URL",
+        connect,
+        errors=(psycopg.OperationalError,),
+        hopeless=lambda error: HOPELESS.search(str(error)) is not None,
+        say=say,
+    )
 
 
-def wait_for_redis() -> None:
+def wait_for_redis(say: Callable[[str], None]) -> None:
     """Return when the Redis of REDIS_URL answers."""
 
     def ping() -> None:
         get_redis().ping()
 
-    wait_for("The Redis of REDIS_URL", ping, (redis.RedisError,))
+    wait_for(
+        "the Redis of REDIS_URL",
+        ping,
+        errors=(redis.RedisError,),
+        hopeless=lambda error: isinstance(error, redis.AuthenticationError),
+        say=say,
+    )
 
 
 def bring_up_to_date(*, may_migrate: bool, say: Callable[[str], None]) -> Access:

@@ -5,8 +5,9 @@ import json
 import pytest
 import redis
 from django.core.management import CommandError, call_command
-from django.db import OperationalError, connection
+from django.db import connection
 
+from apps.core.embedded.state import choose_port
 from apps.core.locks import advisory_key
 from apps.core.management.commands import up
 from apps.core.supervisor import readying
@@ -39,27 +40,37 @@ def commands(monkeypatch):
     return called
 
 
+def never(error):
+    return False
+
+
 def test_waiting_ends_with_the_first_success(monkeypatch):
     monkeypatch.setattr(readying, "PAUSE_SECONDS", 0)
     answers = iter([OSError("not yet"), OSError("not yet"), None])
+    said = []
 
     def is_there():
         answer = next(answers)
         if answer:
             raise answer
 
-    wait_for("It", is_there, (OSError,))
+    wait_for("it", is_there, errors=(OSError,), hopeless=never, say=said.append)
     assert list(answers) == []
+    assert said == ["waiting for it, which does not answer: not yet"]
 
 
-def test_waiting_has_an_end_that_names_what_did_not_come(monkeypatch):
-    monkeypatch.setattr(readying, "WAIT_SECONDS", 0)
+def test_what_is_waited_for_is_said_again_and_again(monkeypatch):
+    monkeypatch.setattr(readying, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(readying, "SAY_SECONDS", -1)
+    answers = iter([OSError(""), OSError("gone\nfor long"), None])
+    said = []
 
     def is_there():
-        raise OSError("refused")
+        if answer := next(answers):
+            raise answer
 
-    with pytest.raises(StartError, match="It did not answer for 0 s: refused"):
-        wait_for("It", is_there, (OSError,))
+    wait_for("it", is_there, errors=(OSError,), hopeless=never, say=said.append)
+    assert said == [f"waiting for it, which does not answer: {reason}" for reason in ("OSError", "gone")]
 
 
 def test_an_unexpected_error_is_not_waited_out():
@@ -67,43 +78,57 @@ def test_an_unexpected_error_is_not_waited_out():
         raise KeyError("bug")
 
     with pytest.raises(KeyError):
-        wait_for("It", is_there, (OSError,))
+        wait_for("it", is_there, errors=(OSError,), hopeless=never, say=pytest.fail)
 
 
 @pytest.mark.django_db
 def test_services_that_answer_are_not_waited_for():
-    wait_for_database()
-    wait_for_redis()
+    wait_for_database(pytest.fail)
+    wait_for_redis(pytest.fail)
 
 
-@pytest.mark.parametrize(
-    ("wait", "target", "error"),
-    [
-        (wait_for_database, "apps.core.supervisor.readying.connection", OperationalError("down")),
-        (wait_for_redis, "apps.core.supervisor.readying.get_redis", redis.ConnectionError("down")),
-    ],
-)
-def test_services_that_are_down_are_named(monkeypatch, wait, target, error):
-    class Down:
-        def __call__(self):
-            return self
+@pytest.mark.django_db
+def test_a_wrong_password_is_not_waited_out(monkeypatch):
+    monkeypatch.setitem(connection.settings_dict, "PASSWORD", "not-the-password")
+    with pytest.raises(StartError, match=r"the database of DATABASE_URL refuses us: .*authentication failed"):
+        wait_for_database(pytest.fail)
 
-        def ensure_connection(self):
-            raise error
 
-        ping = ensure_connection
+def test_a_redis_that_refuses_the_password_is_not_waited_out(monkeypatch):
+    class Locked:
+        def ping(self):
+            raise redis.AuthenticationError("invalid password")
 
-    monkeypatch.setattr(target, Down())
-    monkeypatch.setattr(readying, "WAIT_SECONDS", 0)
-    with pytest.raises(StartError, match=r"of (DATABASE|REDIS)_URL did not answer .*: down"):
-        wait()
+    monkeypatch.setattr(readying, "get_redis", Locked)
+    with pytest.raises(StartError, match="the Redis of REDIS_URL refuses us: invalid password"):
+        wait_for_redis(pytest.fail)
+
+
+def test_a_database_that_is_away_is_waited_for(monkeypatch):
+    waits = []
+
+    class Away(Exception):
+        pass
+
+    def pause(seconds):
+        waits.append(seconds)
+        raise Away
+
+    monkeypatch.setitem(connection.settings_dict, "PORT", str(choose_port()))
+    monkeypatch.setitem(connection.settings_dict, "HOST", "127.0.0.1")
+    monkeypatch.setattr(readying.time, "sleep", pause)
+    said = []
+    with pytest.raises(Away):
+        wait_for_database(said.append)
+    assert waits == [readying.PAUSE_SECONDS]
+    assert said[0].startswith("waiting for the database of DATABASE_URL, which does not answer: ")
 
 
 def test_it_waits_for_both_services_before_it_brings_anything_up_to_date(monkeypatch):
     order = []
     monkeypatch.setattr(readying, "run_in_copy", lambda work: work())
-    monkeypatch.setattr(readying, "wait_for_database", lambda: order.append("database"))
-    monkeypatch.setattr(readying, "wait_for_redis", lambda: order.append("redis"))
+    monkeypatch.setattr(readying, "wait_for_database", lambda say: order.append("database"))
+    monkeypatch.setattr(readying, "wait_for_redis", lambda say: order.append("redis"))
     monkeypatch.setattr(
         readying, "bring_up_to_date", lambda **options: order.append(options["may_migrate"]) or Access("a@b.c")
     )
