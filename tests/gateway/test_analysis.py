@@ -11,13 +11,14 @@ from pytest_django import Settings
 
 from apps.core.actor import Actor
 from apps.gateway.choices import AnalysisMethod, EntityKind, SentimentLabel
-from apps.gateway.errors import ModelUnknown, ModelUnsuited
+from apps.gateway.errors import CatalogueUnreachable, ModelUnknown, ModelUnsuited
 from apps.gateway.models import Model
 from apps.gateway.runtime import Runtime
 from apps.gateway.selectors import find_caller
 from apps.gateway.services.analysis import (
     Entity,
     Topic,
+    asking,
     extract_entities,
     find_topics,
     judge_sentiment,
@@ -192,3 +193,17 @@ async def test_moderation_without_a_model_goes_by_phrases(runtime: Runtime, call
     harmless = await moderate(actor=caller, source="The cake is in the oven.", model="sandbox-small")
     assert "harassment/threatening" in harmful.categories
     assert (harmless.is_flagged, harmless.categories) == (False, ())
+
+
+async def test_a_catalogue_that_cannot_be_read_is_no_failure(
+    strong: Upstream, caller: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise CatalogueUnreachable
+
+    monkeypatch.setattr(asking, "get_runtime", refuse)
+    assert (await summarize(actor=caller, source=TEXT)).method is AnalysisMethod.FALLBACK
+
+
+async def test_a_text_is_titled_by_its_beginning(runtime: Runtime, caller: Actor) -> None:
+    assert (await make_title(actor=caller, source=TEXT)).text == "The new espresso machine is wonderful"

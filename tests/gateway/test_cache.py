@@ -22,7 +22,7 @@ from apps.gateway.runtime import Runtime
 from apps.gateway.runtime import cache as cache_module
 from apps.gateway.selectors import find_caller
 from apps.gateway.services import open_chat
-from apps.gateway.services.caching import finding
+from apps.gateway.services.caching import finding, keeping
 from apps.gateway.services.caching.policies import forget_person, purge_cache, save_cache_policy, sweep_cached_answers
 from apps.users.models import ApiKey
 from tests.factories.gateway import CachePolicyFactory
@@ -458,3 +458,46 @@ async def test_many_at_once_each_get_an_answer(caller: Caller, records: Records)
         answers[0].json()["choices"][0]["message"]["content"]
     }
     assert len(await records()) == 8
+
+
+async def test_a_conversation_that_ends_with_an_answer_has_no_question(caller: Caller, semantic: CachePolicy) -> None:
+    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    assert [await caller.state(messages=messages), await caller.state(messages=messages)] == ["miss", "hit"]
+    assert await run_in_database(CachedAnswer.objects.count) == 0
+
+
+async def test_a_database_that_fails_is_a_miss(
+    caller: Caller, semantic: CachePolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no database")
+
+    monkeypatch.setattr(finding, "_find_nearest", fail)
+    monkeypatch.setattr(keeping, "_store_by_meaning", fail)
+    assert await caller.state("why is the sky blue today") == "miss"
+    caller.runtime.loader._failed_at = float("-inf")
+    monkeypatch.setattr(finding, "_find_nearest", lambda *_: None)
+    assert await caller.state("today why is the sky blue") == "miss"
+    assert await run_in_database(CachedAnswer.objects.count) == 0
+
+
+async def test_too_many_answers_at_once_are_not_kept(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_module, "MOST_WRITES", 0)
+    answer = await caller.http.post(
+        CHAT,
+        json={"model": "sandbox-small", "messages": [{"role": "user", "content": "x"}]},
+        headers={"Authorization": f"Bearer {caller.secret}"},
+    )
+    assert answer.headers["x-portico-cache"] == "miss"
+    assert get_redis().keys("portico:cache:*") == []
+
+
+async def test_a_defect_in_keeping_reaches_the_log(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(caller.runtime.cache, "put", fail)
+    assert await caller.state() == "miss"
+    assert "cache_write_failed" in caplog.text

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from apps.core.actor import Actor
+from apps.gateway.api import compare
 from apps.gateway.errors import ParameterInvalid
 from apps.gateway.runtime import Runtime
 from apps.gateway.selectors import find_caller
@@ -219,3 +220,25 @@ def test_answers_are_compared_word_by_word() -> None:
     assert found.similarity == pytest.approx(2 * 3 / 9, abs=0.001)
     assert describe_differences([same, said("d", "the sky is blue")])[0].similarity == 1
     assert describe_differences([Compared("e"), Compared("f")])[0].similarity == 1
+
+
+async def test_a_defect_on_the_way_is_told_without_its_details(
+    rest: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(comparing.Assembler, "take", fail)
+    found = (await rest.post(PATH, json=ask("sandbox-small"))).json()
+    assert [result["error"]["code"] for result in found["results"]] == ["internal_error"]
+
+
+async def test_a_silent_stream_pings_and_keeps_its_key(
+    rest: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare, "LOOK_SECONDS", 0.02)
+    headers = {"Idempotency-Key": "compare-5"}
+    body = ask("sandbox-small", prompt="[stall:0.2]", stream=True)
+    answer = await rest.post(PATH, json=body, headers=headers)
+    assert ": ping\n\n" in answer.text
+    assert [name for name, _ in read_events(answer.text)][-1] == "comparison.done"

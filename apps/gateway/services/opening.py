@@ -122,9 +122,9 @@ async def prepare_call(
             embed=_Embedder(runtime, caller),
             control=cache_control,
         )
-        if cache is not None and cache.route is not None:
+        if cache.route is not None:
             choice.use_only(cache.route)
-        if cache is not None and cache.is_canonical:
+        if cache.is_canonical:
             native = None
     admission = None
     if caller.terms.limits:

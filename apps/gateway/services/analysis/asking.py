@@ -80,15 +80,14 @@ async def ask_model(
         return Asked(None)
     try:
         entry = await _choose_model(actor, model)
-        if entry is None or entry.info.is_sandbox:
-            return Asked(None)
-        return await _ask(actor, entry, _write_messages(instruction, text, form), form, answer_tokens)
-    except (ModelUnknown, ModelUnsuited) as error:
-        if model:
-            raise
-        return _give_up(error)
+    except (ModelUnknown, ModelUnsuited):
+        raise
     except AppError as error:
-        return _give_up(error)
+        logger.info("analysis_without_model", code=error.code)
+        return Asked(None)
+    if entry is None or entry.info.is_sandbox:
+        return Asked(None)
+    return await _ask(actor, entry, _write_messages(instruction, text, form), form, answer_tokens)
 
 
 async def _ask(
@@ -117,11 +116,6 @@ async def _ask(
             messages = [*messages, {"role": "assistant", "content": answer}, _ask_again(error)]
     logger.info("analysis_without_form", model=name, form=form.__name__)
     return Asked(None, name, cost)
-
-
-def _give_up(error: AppError) -> Asked[Any]:
-    logger.info("analysis_without_model", code=error.code)
-    return Asked(None)
 
 
 async def _choose_model(actor: Actor, wanted: str) -> ModelEntry | None:

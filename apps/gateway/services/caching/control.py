@@ -11,7 +11,10 @@ HEADER = "x-portico-cache"
 
 @dataclass(frozen=True, slots=True)
 class CacheControl:
-    """`may_read` an answer, `may_keep` a new one, `must_hit` or be refused; `max_age_seconds` bounds the age of a hit."""
+    """`may_read` an answer, `may_keep` a new one, `must_hit` or be refused; `max_age_seconds` bounds the age of a hit.
+
+    Who may not keep may not read either.
+    """
 
     may_read: bool = True
     may_keep: bool = True

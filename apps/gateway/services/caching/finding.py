@@ -46,19 +46,16 @@ async def find_cached(
     guard: str,
     embed: Embed,
     control: CacheControl | None = None,
-) -> CacheLookup | None:
+) -> CacheLookup:
     """Look for the answer to a request that its caller may make, as the caller's policy and `control` want it.
 
-    None when the caller has no cache and asks nothing of one: that costs nothing. `request` is what the provider would
-    get (after guardrails); `guard` names the guardrail policy with its version. Whatever fails is a miss. Raise
+    Not to be asked for a caller without a policy who wants nothing of a cache. `request` is what the provider would get
+    (after guardrails); `guard` names the guardrail policy with its version. Whatever fails is a miss. Raise
     CacheMissed when `control` wants no other answer than a cached one, and there is none.
     """
     terms: CacheTerms | None = caller.terms.cache
-    if terms is None and control is None:
-        return None
     control = control or DEFAULT
-    is_wanted = control.may_read or control.may_keep
-    if terms is None or not is_wanted or not may_be_cached(request, terms, kind):
+    if terms is None or not control.may_keep or not may_be_cached(request, terms, kind):
         if control.must_hit:
             raise CacheMissed("Nothing is cached for this request: it, or its key, is not to be cached.")
         return _NO_CACHE
@@ -75,8 +72,6 @@ async def find_cached(
     CACHE_LOOKUPS.labels(lookup.state.value).inc()
     if lookup.route is None and control.must_hit:
         raise CacheMissed("Nothing is cached for this request.")
-    if not control.may_keep:
-        lookup.digest = None
     return lookup
 
 

@@ -30,7 +30,7 @@ class CacheLookup:
     """What the cache did for one call, and where its answer is to be kept.
 
     `route` is set on a hit; `age_seconds` and `saved_micros` (what the answer once cost) then as well. `digest` is None
-    when the answer is not to be kept. `context` and `vector` are those of the question where meaning is compared.
+    where nothing is looked up or kept. `context` and `vector` are those of the question where meaning is compared.
     """
 
     state: CacheState
@@ -110,8 +110,6 @@ def keep_answer(
         CACHE_SAVED.inc(saved)
         return
     count.misses += 1
-    if lookup.digest is None:
-        return
     payload = lookup.answer(completion)
     if payload is None or not is_complete(payload, lookup.kind):
         return
