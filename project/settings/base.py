@@ -286,6 +286,7 @@ SPECTACULAR_SETTINGS = {
     ],
     "ENUM_NAME_OVERRIDES": {
         "HealthStatusEnum": "apps.gateway.choices.HealthStatus",
+        "UsageGroupEnum": "apps.billing.choices.UsageGroup",
         "HealthEnum": "apps.monitoring.choices.Health",
         "TeamRoleEnum": "apps.users.choices.TeamRole",
     },

@@ -290,7 +290,7 @@ class DeploymentAdmin(AnnouncingAdmin):
             )
             for row in reversed(rows)
         ]
-        lines = format_html_join("", "<tr><td>{}</td><td>{} % up</td><td>{}</td></tr>", shown)
+        lines = format_html_join("", '<tr><td class="pr-4">{}</td><td class="pr-4">{} % up</td><td>{}</td></tr>', shown)
         return format_html("<table>{}</table>", lines) if shown else "no probes yet"
 
 

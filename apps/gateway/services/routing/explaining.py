@@ -94,7 +94,8 @@ def explain_route(
         model=choice.entry.info.name,
         strategy=choice.entry.strategy,
         rules=rules,
-        candidates=tuple(candidates),
+        # Whoever would not be asked now comes after those who would.
+        candidates=tuple(sorted(candidates, key=lambda candidate: bool(candidate.left_out))),
         notes=tuple(_notes(choice)),
         refusal="",
     )
