@@ -14,6 +14,7 @@ from typing import Any
 
 from bench import machine
 from bench.furnishing import furnish
+from bench.guards import measure_guards
 from bench.lists import measure_conversations
 from bench.servers import MODEL, ROOT, Target, build_tools, litellm, portico, upstream
 
@@ -150,6 +151,7 @@ def main() -> int:
                     for target in targets:
                         runs.append(load(tools, target, mode=mode, connections=connections, seconds=options.seconds))
         lists = measure_conversations(ours)
+    guards = measure_guards()
     rows = summarize(runs)
     record = {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -158,6 +160,7 @@ def main() -> int:
         "against_litellm": compare(rows),
         "costs": judge(rows),
         "lists": lists,
+        "guards": guards,
     }
     path = ROOT / "bench" / "results" / f"{datetime.now(UTC):%Y-%m-%d-%H%M}.json"
     path.parent.mkdir(exist_ok=True)
@@ -170,11 +173,12 @@ def main() -> int:
             table(record["against_litellm"]),
             table(record["costs"]),
             table([lists]),
+            table(guards),
             f"recorded in {path.relative_to(ROOT)}",
             sep="\n\n",
         )
     failed = [row for row in rows if row["target"] == "portico" and row["errors"]]
-    met = all(verdict["met"] for verdict in record["against_litellm"] + record["costs"])
+    met = all(verdict["met"] for verdict in record["against_litellm"] + record["costs"] + guards)
     return 0 if met and not failed else 1
 
 

@@ -43,6 +43,14 @@ from apps.users.models import ApiKey, Organization
 DAYS = 14
 LONGEST_TRIAL = 100_000
 SUBJECTS = ("organization", "team", "api_key")
+PII_LABELS = {
+    "email": "E-mail addresses", "phone": "Telephone numbers", "iban": "IBAN", "card": "Payment cards", "ip": "IP addresses",
+    "us_ssn": "US: social security number", "uk_nino": "UK: national insurance number", "de_tax_id": "DE: tax id",
+    "fr_nir": "FR: social security number (NIR)", "es_dni": "ES: DNI and NIE", "it_codice_fiscale": "IT: codice fiscale",
+    "nl_bsn": "NL: BSN", "se_personnummer": "SE: personnummer", "pl_pesel": "PL: PESEL", "br_cpf": "BR: CPF",
+    "ch_ahv": "CH: AHV number", "be_rrn": "BE: national register number", "cn_resident_id": "CN: resident id",
+    "name": "Names of people (a heuristic)",
+}  # fmt: skip
 
 
 class PairsField(forms.CharField):
@@ -107,7 +115,7 @@ class PolicyForm(forms.ModelForm):
 
     pii_kinds = forms.MultipleChoiceField(
         label="kinds",
-        choices=[(kind, kind.replace("_", " ")) for kind in pii.KINDS],
+        choices=[(kind, PII_LABELS.get(kind, kind)) for kind in pii.KINDS],
         required=False,
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
         help_text="None ticked: all but names, which are a heuristic.",
@@ -124,6 +132,7 @@ class PolicyForm(forms.ModelForm):
 
     class Meta:
         model = GuardPolicy
+        widgets = {name: UnfoldAdminTextareaWidget(attrs={"rows": 3}) for name in ("topics_allow", "topics_deny")}
         fields = (
             "name", "organization", "description", "is_active", "pii_input", "pii_output", "pii_kinds", "is_reversible",
             "secrets_input", "secrets_output", "finds_random_text", "injection_input", "injection_output",
@@ -276,6 +285,7 @@ class GuardPolicyAdmin(ModelAdmin):
             "title": f"Try out {policy}",
             "opts": self.opts,
             "form": form,
+            "policy": policy,
             "trial": trial,
             "found": [(finding, GuardMode(finding.mode).label, count) for finding, count in trial.findings]
             if trial
@@ -313,12 +323,12 @@ class GuardHitAdmin(ReadOnlyModelAdmin):
     @admin.display(description="key", ordering="api_key_id")
     def key(self, hit: GuardHit) -> SafeString | str:
         """Link the key."""
-        return link_to(ApiKey, hit.api_key_id, "key")
+        return link_to(ApiKey, hit.api_key_id, "key" if hit.api_key_id else "")
 
     @admin.display(description="organization", ordering="organization_id")
     def owner(self, hit: GuardHit) -> SafeString | str:
         """Link the organization."""
-        return link_to(Organization, hit.organization_id, "organization")
+        return link_to(Organization, hit.organization_id, "organization" if hit.organization_id else "")
 
 
 def _count_days() -> list[dict[str, Any]]:
@@ -327,7 +337,10 @@ def _count_days() -> list[dict[str, Any]]:
     counts = {(row["day"], row["mode"]): row["total"] for row in GuardHit.objects.per_day(since)}
     modes = (GuardMode.LOG, GuardMode.MASK, GuardMode.BLOCK)
     days = [today - timedelta(days=back) for back in range(DAYS)]
-    return [{"day": day, **{mode.value: counts.get((day, mode.value), 0) for mode in modes}} for day in days]
+    found = {day for day, _ in counts}
+    return [
+        {"day": day, **{mode.value: counts.get((day, mode.value), 0) for mode in modes}} for day in days if day in found
+    ]
 
 
 def _describe(policy: GuardPolicy, direction: GuardDirection) -> str:

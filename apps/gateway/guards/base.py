@@ -16,6 +16,9 @@ LONGEST_MARKED_MATCH = 15_000
 LONG_MARKS = ("-----BEGIN", "eyJ")
 """What private keys and JSON web tokens begin with: nothing else is allowed to be long."""
 
+HEAD = 3
+"""Characters by which patterns are told apart before they are tried."""
+
 _WORD = re.compile(r"\w+")
 
 
@@ -39,6 +42,16 @@ class Text:
     def words(self) -> frozenset[str]:
         """Return the words that occur, in lower case."""
         return frozenset(_WORD.findall(self.folded, self.begin))
+
+    @cached_property
+    def word_starts(self) -> dict[str, list[int]]:
+        """Return where words begin, by their first HEAD characters in lower case (and what follows shorter ones)."""
+        starts: dict[str, list[int]] = {}
+        folded = self.folded
+        for match in _WORD.finditer(folded, self.begin):
+            start = match.start()
+            starts.setdefault(folded[start : start + HEAD], []).append(start)
+        return starts
 
     @cached_property
     def is_ascii(self) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from apps.gateway.guards.base import Beginning
+from apps.gateway.guards.base import HEAD, Beginning
 
 sre: Any = importlib.import_module("re._parser")
 codes: Any = importlib.import_module("re._constants")
@@ -34,8 +34,6 @@ _PLACES = {
     codes.AT_BEGINNING: r"^",
     codes.AT_BEGINNING_STRING: r"\A",
 }
-HEAD = 3
-"""Characters by which patterns are told apart before they are tried."""
 MOST_NAMED = 600
 """Heads of one pattern that are listed at most; with more of them it is tried everywhere."""
 _SINGLE = {codes.LITERAL, codes.NOT_LITERAL, codes.IN, codes.ANY}
@@ -135,6 +133,14 @@ def compile_beginning(source: str, is_folded: bool) -> _Compiled:
         _heads(body, HEAD),
         begins_word=r"(?<!\w)" in condition or r"(?<![\w]" in condition,
     )
+
+
+def heads_of(source: str) -> frozenset[str] | None:
+    """Return the first HEAD characters that matches can have, in lower case; None when there are too many.
+
+    Heads that are shorter are whole matches.
+    """
+    return _heads(_split_condition(list(parse(source)))[1], HEAD)
 
 
 def _heads(items: Sequence[Any], length: int) -> frozenset[str] | None:

@@ -6,7 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from apps.gateway.guards.base import Beginning, Hit, Text
+from apps.gateway.guards.base import HEAD, Beginning, Hit, Text
+from apps.gateway.guards.beginnings import heads_of
+
+WORD_BEGINS = r"(?<!\w)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +26,42 @@ class Phrase:
     triggers: tuple[str, ...]
 
 
+class _Compiled:
+    """A phrase that is tried only where a word begins as it does."""
+
+    __slots__ = ("_heads", "_pattern", "phrase")
+
+    def __init__(self, phrase: Phrase) -> None:
+        source = bounded(phrase)
+        self.phrase = phrase
+        self._pattern = re.compile(source)
+        heads = heads_of(source) if source.startswith(WORD_BEGINS) else None
+        # A match shorter than a head, which what follows it would complete, is looked for the slow way.
+        self._heads = heads if heads and all(len(head) == HEAD for head in heads) else None
+
+    def find(self, text: Text) -> Iterator[tuple[int, int]]:
+        """Yield where the phrase is, one occurrence after the other."""
+        if self._heads is None:
+            for match in self._pattern.finditer(text.folded, text.begin):
+                yield match.span()
+            return
+        starts = text.word_starts
+        end = 0
+        for start in sorted(at for head in self._heads & starts.keys() for at in starts[head]):
+            if start >= end:
+                match = self._pattern.match(text.folded, start)
+                if match is not None:
+                    end = match.end()
+                    yield start, end
+
+
 class PhraseBook:
     """The phrases of one detector."""
 
     def __init__(self, detector: str, phrases: Sequence[Phrase]) -> None:
         self._detector = detector
-        self._phrases = [(phrase, re.compile(bounded(phrase))) for phrase in phrases]
+        self._all = tuple(phrases)
+        self._phrases = [_Compiled(phrase) for phrase in phrases]
         self._by_word: dict[str, list[int]] = {}
         self._by_piece: dict[str, list[int]] = {}
         for index, phrase in enumerate(phrases):
@@ -49,14 +82,14 @@ class PhraseBook:
                 if text.folded.find(piece, text.begin) >= 0:
                     wanted.update(indexes)
         for index in sorted(wanted):
-            phrase, pattern = self._phrases[index]
-            if phrase.kind in kinds:
-                for match in pattern.finditer(text.folded, text.begin):
-                    yield Hit(match.start(), match.end(), self._detector, phrase.kind, phrase.weight)
+            compiled = self._phrases[index]
+            if compiled.phrase.kind in kinds:
+                for start, end in compiled.find(text):
+                    yield Hit(start, end, self._detector, compiled.phrase.kind, compiled.phrase.weight)
 
     def beginnings(self, kinds: frozenset[str]) -> list[Beginning]:
         """Return the patterns of some kinds."""
-        return [Beginning(bounded(phrase), is_folded=True) for phrase, _ in self._phrases if phrase.kind in kinds]
+        return [Beginning(bounded(phrase), is_folded=True) for phrase in self._all if phrase.kind in kinds]
 
 
 def is_word(trigger: str) -> bool:
@@ -68,7 +101,7 @@ def bounded(phrase: Phrase) -> str:
     """Return the pattern of a phrase, which begins and ends where words do, in scripts that have spaces."""
     if not all(is_word(trigger) for trigger in phrase.triggers):
         return f"(?:{phrase.source})"
-    return rf"(?<!\w)(?:{phrase.source})(?!\w)"
+    return rf"{WORD_BEGINS}(?:{phrase.source})(?!\w)"
 
 
 def combine(weights: Iterable[float]) -> float:

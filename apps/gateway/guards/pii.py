@@ -39,6 +39,8 @@ NUMBERS = re.compile(r"[0-9](?:[ .,/()\-\u00a0+]{0,3}[0-9]){6}")
 """Seven digits near each other: without them there is no number of a person."""
 LETTERED = re.compile(r"[0-9][ \-]?[a-z](?![a-z])")
 """A digit and a letter that ends the word, which every number with letters has."""
+_DOTS = re.compile(r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
+_IBAN_DIGITS = re.compile(r"[0-9](?<=[a-z]{2}[0-9])[0-9](?:[ \-\u00a0]?[a-z0-9]){11}")
 _COLONS = re.compile(r":[0-9a-f]{0,4}:")
 
 _FILE_SUFFIXES_LISTED = (
@@ -115,7 +117,7 @@ class PiiDetector:
         if "email" in kinds and "@" in text.tail:
             hits += _find_emails(text)
         if text.has_digit:
-            if "iban" in kinds:
+            if "iban" in kinds and _IBAN_DIGITS.search(text.folded, text.begin):
                 hits += _find_ibans(text)
             if "ip" in kinds:
                 hits += _find_addresses(text)
@@ -171,7 +173,7 @@ def _find_ibans(text: Text) -> Iterator[Hit]:
 
 
 def _find_addresses(text: Text) -> Iterator[Hit]:
-    if text.tail.count(".") >= 3:
+    if _DOTS.search(text.raw, text.begin):
         for match in _IPV4.finditer(text.raw, text.begin):
             address = IPv4Address(match[0])
             is_somebody = not (
