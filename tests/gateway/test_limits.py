@@ -213,7 +213,7 @@ class TestSaving:
     def test_it_says_what_it_is(self) -> None:
         limit = Limit(scope="end_user", model="small", requests_per_minute=1000, parallel_calls=3)
         assert str(limit) == "each end user with small: 1,000 requests a minute, 3 calls at a time"
-        assert str(Limit(scope="tag", subject="batch", tokens_per_minute=5)) == "batch: 5 tokens a minute"
+        assert str(Limit(scope="tag", subject="batch", tokens_per_minute=5)) == "tag batch: 5 tokens a minute"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -256,7 +256,13 @@ class TestStaff:
         limit.refresh_from_db()
         assert (limit.requests_per_minute, limit.scope) == (9, "key")
         page = reverse("admin:gateway_limit_changelist")
-        assert "each key" in staff.get(page).content.decode()
+        person = LimitFactory(scope="user", subject=UserFactory(email="ada@example.com").public_id)
+        LimitFactory(scope="user", subject=encode_id("user", uuid7()))
+        listed = staff.get(page).content.decode()
+        assert "each key" in listed
+        assert "ada@example.com" in listed
+        assert person.subject not in listed
+        Limit.objects.exclude(pk=limit.pk).delete()
         refused = staff.post(reverse("admin:gateway_limit_add"), fields)
         assert "There is a limit for this already" in refused.content.decode()
         staff.post(reverse("admin:gateway_limit_delete", args=[limit.id]), {"post": "yes"})
@@ -277,6 +283,9 @@ class TestStaff:
             text = staff.get(reverse(f"admin:users_{model}_change", args=[row.pk])).content.decode()
             shown = {scope for scope, limit in limits.items() if str(limit.pk) in text}
             assert (model, shown) == (model, scopes)
+        LimitFactory(scope="team", subject=key.team.public_id, organization=key.organization)
+        text = staff.get(reverse("admin:users_team_change", args=[key.team.pk])).content.decode()
+        assert "team Inner: 10 requests a minute" in text
         Limit.objects.all().delete()
         text = staff.get(reverse("admin:users_team_change", args=[key.team.pk])).content.decode()
         assert "Rate limits" in text

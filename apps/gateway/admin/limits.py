@@ -15,7 +15,7 @@ from apps.core.actor import Actor
 from apps.core.admin import ModelAdmin, link_to, show_beside
 from apps.gateway.models import Limit
 from apps.gateway.selectors.bound import Bound
-from apps.gateway.selectors.limits import rows_binding
+from apps.gateway.selectors.limits import names_of_subjects, rows_binding
 from apps.gateway.services.limits import delete_limit, save_limit
 from apps.users.models import ApiKey, Membership, Organization, Team, User
 from apps.users.selectors.teams import path_of_person, path_of_team
@@ -28,7 +28,7 @@ class LimitAdmin(ModelAdmin):
     """Limits. What one is about stays as it is; figures hold from the next call on."""
 
     list_display: ClassVar[Any] = (
-        "about", "organization", "scope", "model", "summary", "algorithm", "is_active", "description",
+        "about", "scope", "organization", "model", "figures", "is_active", "description",
     )  # fmt: skip
     list_filter: ClassVar[Any] = ("scope", "is_active", "algorithm")
     list_select_related: ClassVar[Any] = ("organization",)
@@ -54,10 +54,27 @@ class LimitAdmin(ModelAdmin):
         """Fix what a limit is about: another subject is another limit."""
         return FIXED if obj else ()
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """List the rows with the names of their subjects."""
+        found = super().get_changelist_instance(request)
+        names = names_of_subjects(found.result_list)
+        for limit in found.result_list:
+            limit.subject_name = names.get(limit.subject, limit.subject)
+        return found
+
     @admin.display(description="whose", ordering="subject")
-    def about(self, limit: Limit) -> str:
-        """Return the subject, or that it is each one by itself."""
-        return limit.subject or f"each {limit.get_scope_display().lower()}"
+    def about(self, limit: Any) -> str:
+        """Return the subject's name, or that it is each one by itself."""
+        return limit.subject_name or f"each {limit.get_scope_display().lower()}"
+
+    @admin.display(description="limit")
+    def figures(self, limit: Limit) -> SafeString:
+        """Return the figures, each on a line of its own."""
+        return format_html_join(
+            SafeString("<br>"),
+            '<span class="whitespace-nowrap">{}</span>',
+            ((text,) for text in limit.summary.split(", ")),
+        )
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Save through the service."""
@@ -99,8 +116,9 @@ def show_limits(row: Any) -> SafeString:
     found = {limit.id: limit for bound in bounds_of(row) for limit, _ in rows_binding(bound)}
     if not found:
         return format_html("{}", "None.")
-    items = format_html_join("", "<li>{}</li>", ((link_to(Limit, limit.pk, str(limit)),) for limit in found.values()))
-    return format_html("<ul>{}</ul>", items)
+    names = names_of_subjects(found.values())
+    links = (link_to(Limit, it.pk, it.describe(names.get(it.subject, it.subject))) for it in found.values())
+    return format_html("<ul>{}</ul>", format_html_join("", "<li>{}</li>", ((link,) for link in links)))
 
 
 for kind in (Organization, Team, User, ApiKey):

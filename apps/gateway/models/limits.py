@@ -95,7 +95,12 @@ class Limit(Entity):
         ]
 
     def __str__(self) -> str:
-        whose = self.subject or f"each {self.get_scope_display().lower()}"
+        return self.describe(self.subject)
+
+    def describe(self, name: str) -> str:
+        """Return the limit in words, of a subject by its name."""
+        scope = self.get_scope_display().lower()
+        whose = f"{scope} {name}" if name else f"each {scope}"
         return f"{whose}{f' with {self.model}' if self.model else ''}: {self.summary}"
 
     @property

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
 
 from apps.core.ids import encode_id
 from apps.gateway.choices import LimitAlgorithm, LimitScope
 from apps.gateway.models import Limit
+from apps.gateway.models.limits import SUBJECT_KINDS
 from apps.gateway.selectors.bound import Bound
 from apps.users.models import ApiKey, Organization, Team, User
 
@@ -63,6 +66,20 @@ def rows_binding(bound: Bound) -> Iterator[tuple[Limit, str]]:
             yield row, ""
         else:
             yield from ((row, pid) for pid in names[row.scope] if row.subject in ("", pid))
+
+
+def names_of_subjects(limits: Iterable[Limit]) -> dict[str, str]:
+    """Return the name of every organization, team, person and key that limits are about, by its public id."""
+    ids: dict[type[Any], set[UUID]] = {}
+    for limit in limits:
+        kind = SUBJECT_KINDS.get(limit.scope)
+        if kind is not None and limit.subject:
+            ids.setdefault(kind, set()).add(kind.parse_id(limit.subject))
+    return {
+        row.public_id: row.email if isinstance(row, User) else row.name
+        for kind, wanted in ids.items()
+        for row in kind._default_manager.filter(id__in=wanted)
+    }
 
 
 def _of_key(key: ApiKey | None) -> tuple[LimitTerms, ...]:
