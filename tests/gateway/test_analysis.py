@@ -182,7 +182,8 @@ async def test_a_key_is_not_led_past_its_models(
 
 
 async def test_moderation_takes_the_higher_score(strong: Upstream, caller: Actor) -> None:
-    strong.play(*says({"categories": [{"name": "violence", "score": 0.7}, {"name": "hate", "score": 0.1}]}))
+    unknown = {"categories": [{"name": "rudeness", "score": 1}]}
+    strong.play(*says(unknown, {"categories": [{"name": "violence", "score": 0.7}, {"name": "hate", "score": 0.1}]}))
     found = await moderate(actor=caller, source="A text that the rules find harmless.")
     assert (found.is_flagged, found.categories, found.method) == (True, ("violence",), AnalysisMethod.MODEL)
     assert (found.scores["violence"], found.scores["hate"], found.scores["sexual"]) == (0.7, 0.1, 0.0)

@@ -17,7 +17,7 @@ from apps.billing.models import Price, UsageRecord
 from apps.core.actor import system_actor
 from apps.core.redis import get_redis
 from apps.gateway.choices import CacheScope
-from apps.gateway.models import CachedAnswer, CacheDay, CachePolicy, Model
+from apps.gateway.models import CachedAnswer, CacheDay, CachePolicy, GuardBinding, GuardPolicy, Model
 from apps.gateway.runtime import Runtime
 from apps.gateway.runtime import cache as cache_module
 from apps.gateway.selectors import find_caller
@@ -501,3 +501,34 @@ async def test_a_defect_in_keeping_reaches_the_log(
     monkeypatch.setattr(caller.runtime.cache, "put", fail)
     assert await caller.state() == "miss"
     assert "cache_write_failed" in caplog.text
+
+
+async def test_what_guardrails_mask_is_shared_without_it(caller: Caller, policy: CachePolicy) -> None:
+    def guard() -> None:
+        rules = GuardPolicy.objects.create(
+            organization=policy.organization, name="mask", pii_input="mask", is_reversible=True
+        )
+        GuardBinding.objects.create(policy=rules, organization=policy.organization)
+
+    assert await caller.state("Write to ann@example.com please.") == "miss"
+    await run_in_database(guard)
+    caller.runtime.callers.forget(str(policy.organization_id))
+    first = await caller.ask("Write to ann@example.com please.")
+    second = await caller.ask("Write to bob@example.org please.")
+    assert (first.headers["x-portico-cache"], second.headers["x-portico-cache"]) == ("miss", "hit")
+    assert "ann@example.com" in first.text
+    assert "bob@example.org" in second.text
+    assert "ann@" not in second.text
+
+
+async def test_what_guardrails_block_is_not_kept(caller: Caller, policy: CachePolicy) -> None:
+    def guard() -> None:
+        rules = GuardPolicy.objects.create(organization=policy.organization, name="block", pii_output="block")
+        GuardBinding.objects.create(policy=rules, organization=policy.organization)
+
+    await run_in_database(guard)
+    blocked = await caller.ask("[echo:ann@example.com]")
+    streamed = await caller.ask("[echo:ann@example.com]", stream=True)
+    assert blocked.status_code == 400
+    assert "gateway.content_blocked" in streamed.text
+    assert get_redis().keys("portico:cache:*") == []

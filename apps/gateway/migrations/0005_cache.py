@@ -19,34 +19,6 @@ class Migration(migrations.Migration):
             reverse_sql="",
         ),
         migrations.CreateModel(
-            name="CachedAnswer",
-            fields=[
-                ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                ("user_id", models.UUIDField(db_index=True, help_text="Who asked.", null=True)),
-                (
-                    "context",
-                    models.BinaryField(
-                        help_text="Hash of everything about the request but its question.", max_length=32
-                    ),
-                ),
-                ("embedding", pgvector.django.halfvec.HalfVectorField(dimensions=3072)),
-                ("answer", models.TextField()),
-                ("created_at", models.DateTimeField()),
-                ("expires_at", models.DateTimeField(db_index=True)),
-            ],
-        ),
-        migrations.CreateModel(
-            name="CacheDay",
-            fields=[
-                ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                ("day", models.DateField()),
-                ("hits", models.PositiveBigIntegerField(default=0)),
-                ("semantic_hits", models.PositiveBigIntegerField(default=0)),
-                ("misses", models.PositiveBigIntegerField(default=0)),
-                ("saved_micros", models.PositiveBigIntegerField(default=0)),
-            ],
-        ),
-        migrations.CreateModel(
             name="CachePolicy",
             fields=[
                 (
@@ -55,6 +27,35 @@ class Migration(migrations.Migration):
                 ),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "organization",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="cache_policies",
+                        to="users.organization",
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="cache_policies",
+                        to="users.team",
+                    ),
+                ),
+                (
+                    "api_key",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="cache_policies",
+                        to="users.apikey",
+                        verbose_name="API key",
+                    ),
+                ),
                 (
                     "is_exact",
                     models.BooleanField(
@@ -138,143 +139,113 @@ class Migration(migrations.Migration):
             ],
             options={
                 "verbose_name_plural": "cache policies",
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("api_key", None), ("team", None)),
+                        fields=("organization",),
+                        name="gateway_cachepolicy_organization_once",
+                        violation_error_message="The organization has a cache policy.",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("team__isnull", False)),
+                        fields=("team",),
+                        name="gateway_cachepolicy_team_once",
+                        violation_error_message="The team has a cache policy.",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("api_key__isnull", False)),
+                        fields=("api_key",),
+                        name="gateway_cachepolicy_key_once",
+                        violation_error_message="The key has a cache policy.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("team", None), ("api_key", None), _connector="OR"),
+                        name="gateway_cachepolicy_one_subject",
+                        violation_error_message="Name a team or a key, not both.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("hit_price_percent__lte", 100)), name="gateway_cachepolicy_hit_price_share"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("similarity__gte", 0.5), ("similarity__lte", 1.0)),
+                        name="gateway_cachepolicy_similarity_range",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("is_semantic", False), models.Q(("embedding_model", ""), _negated=True), _connector="OR"
+                        ),
+                        name="gateway_cachepolicy_semantic_needs_model",
+                        violation_error_message="Name the embedding model that compares questions.",
+                    ),
+                ],
             },
         ),
-        migrations.AddField(
-            model_name="cachedanswer",
-            name="organization",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="+", to="users.organization"
-            ),
-        ),
-        migrations.AddField(
-            model_name="cachepolicy",
-            name="api_key",
-            field=models.ForeignKey(
-                blank=True,
-                null=True,
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="cache_policies",
-                to="users.apikey",
-                verbose_name="API key",
-            ),
-        ),
-        migrations.AddField(
-            model_name="cachepolicy",
-            name="organization",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="cache_policies", to="users.organization"
-            ),
-        ),
-        migrations.AddField(
-            model_name="cachepolicy",
-            name="team",
-            field=models.ForeignKey(
-                blank=True,
-                null=True,
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="cache_policies",
-                to="users.team",
-            ),
-        ),
-        migrations.AddField(
-            model_name="cacheday",
-            name="policy",
-            field=models.ForeignKey(
-                db_index=False,
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="days",
-                to="gateway.cachepolicy",
-            ),
-        ),
-        migrations.AddField(
-            model_name="cachedanswer",
-            name="policy",
-            field=models.ForeignKey(
-                db_index=False,
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="answers",
-                to="gateway.cachepolicy",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="cachepolicy",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("api_key", None), ("team", None)),
-                fields=("organization",),
-                name="gateway_cachepolicy_organization_once",
-                violation_error_message="The organization has a cache policy.",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="cachepolicy",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("team__isnull", False)),
-                fields=("team",),
-                name="gateway_cachepolicy_team_once",
-                violation_error_message="The team has a cache policy.",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="cachepolicy",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("api_key__isnull", False)),
-                fields=("api_key",),
-                name="gateway_cachepolicy_key_once",
-                violation_error_message="The key has a cache policy.",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="cachepolicy",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("team", None), ("api_key", None), _connector="OR"),
-                name="gateway_cachepolicy_one_subject",
-                violation_error_message="Name a team or a key, not both.",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="cachepolicy",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("hit_price_percent__lte", 100)), name="gateway_cachepolicy_hit_price_share"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="cachepolicy",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("similarity__gte", 0.5), ("similarity__lte", 1.0)),
-                name="gateway_cachepolicy_similarity_range",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="cachepolicy",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("is_semantic", False), models.Q(("embedding_model", ""), _negated=True), _connector="OR"
+        migrations.CreateModel(
+            name="CacheDay",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "policy",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="days",
+                        to="gateway.cachepolicy",
+                    ),
                 ),
-                name="gateway_cachepolicy_semantic_needs_model",
-                violation_error_message="Name the embedding model that compares questions.",
-            ),
+                ("day", models.DateField()),
+                ("hits", models.PositiveBigIntegerField(default=0)),
+                ("semantic_hits", models.PositiveBigIntegerField(default=0)),
+                ("misses", models.PositiveBigIntegerField(default=0)),
+                ("saved_micros", models.PositiveBigIntegerField(default=0)),
+            ],
+            options={
+                "constraints": [models.UniqueConstraint(fields=("policy", "day"), name="gateway_cacheday_once")],
+            },
         ),
-        migrations.AddConstraint(
-            model_name="cacheday",
-            constraint=models.UniqueConstraint(fields=("policy", "day"), name="gateway_cacheday_once"),
-        ),
-        migrations.AddIndex(
-            model_name="cachedanswer",
-            index=models.Index(fields=["context", "expires_at"], name="gateway_cached_context"),
-        ),
-        migrations.AddIndex(
-            model_name="cachedanswer",
-            index=models.Index(fields=["policy"], name="gateway_cached_policy"),
-        ),
-        migrations.AddIndex(
-            model_name="cachedanswer",
-            index=pgvector.django.indexes.HnswIndex(
-                ef_construction=64,
-                fields=["embedding"],
-                m=16,
-                name="gateway_cached_meaning",
-                opclasses=["halfvec_cosine_ops"],
-            ),
+        migrations.CreateModel(
+            name="CachedAnswer",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "policy",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="answers",
+                        to="gateway.cachepolicy",
+                    ),
+                ),
+                (
+                    "organization",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="users.organization"
+                    ),
+                ),
+                ("user_id", models.UUIDField(db_index=True, help_text="Who asked.", null=True)),
+                (
+                    "context",
+                    models.BinaryField(
+                        help_text="Hash of everything about the request but its question.", max_length=32
+                    ),
+                ),
+                ("embedding", pgvector.django.halfvec.HalfVectorField(dimensions=3072)),
+                ("answer", models.TextField()),
+                ("created_at", models.DateTimeField()),
+                ("expires_at", models.DateTimeField(db_index=True)),
+            ],
+            options={
+                "indexes": [
+                    models.Index(fields=["context", "expires_at"], name="gateway_cached_context"),
+                    models.Index(fields=["policy"], name="gateway_cached_policy"),
+                    pgvector.django.indexes.HnswIndex(
+                        ef_construction=64,
+                        fields=["embedding"],
+                        m=16,
+                        name="gateway_cached_meaning",
+                        opclasses=["halfvec_cosine_ops"],
+                    ),
+                ],
+            },
         ),
     ]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from apps.core.actor import Actor
 from apps.gateway.choices import EntityKind, SentimentLabel
@@ -39,8 +38,16 @@ class EntitiesForm(BaseModel):
 class ScoredCategory(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    name: Literal[CATEGORIES]
+    name: str = Field(json_schema_extra={"enum": list(CATEGORIES)})
     score: float = Field(ge=0, le=1)
+
+    @field_validator("name")
+    @classmethod
+    def know_the_category(cls, name: str) -> str:
+        """Refuse categories of the model's own making."""
+        if name not in CATEGORIES:
+            raise ValueError("there is no such category")
+        return name
 
 
 class ModerationForm(BaseModel):

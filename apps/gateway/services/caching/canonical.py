@@ -57,9 +57,7 @@ def split_question(request: dict[str, Any]) -> tuple[str, dict[str, Any]] | None
 
     None when the end of the conversation is not a person's text alone: then there is no question to compare.
     """
-    messages = request.get("messages")
-    if not isinstance(messages, list):
-        return None
+    messages: list[dict[str, Any]] = request.get("messages") or []
     first = len(messages)
     while first and messages[first - 1].get("role") == "user":
         first -= 1

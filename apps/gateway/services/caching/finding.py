@@ -146,9 +146,8 @@ def _find_nearest(lookup: CacheLookup, terms: CacheTerms) -> bytes | None:
         with connection.cursor() as cursor:
             # Without it the index gives its forty nearest of all organizations, and none of them may be of this context.
             cursor.execute("SET LOCAL hnsw.iterative_scan = strict_order")
-        nearest = CachedAnswer.objects.nearest(
-            context=lookup.context, vector=lookup.vector, at=datetime.now(UTC)
-        ).first()
+        found: Any = CachedAnswer.objects.nearest(context=lookup.context, vector=lookup.vector, at=datetime.now(UTC))
+        nearest = found.first()
     if nearest is None or 1.0 - nearest.distance < terms.similarity:
         return None
     try:

@@ -143,6 +143,7 @@ def _store_by_meaning(lookup: CacheLookup, body: bytes) -> None:
     terms = lookup.terms
     assert terms is not None
     assert lookup.vector is not None
+    assert lookup.organization_id is not None
     now = datetime.now(UTC)
     CachedAnswer.objects.create(
         policy_id=terms.policy_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import cast
 from uuid import UUID
 
 import structlog
@@ -69,7 +70,8 @@ def forget_person(*, user_id: UUID, organization_id: UUID) -> None:
     CachedAnswer.objects.filter(user_id=user_id, organization_id=organization_id).delete()
     key, prefix = person_key(user_id), f"{PREFIX}:{organization_id.hex}:".encode()
     redis = get_redis()
-    places = [place for place in redis.zrange(key, 0, -1) if place.startswith(prefix)]
+    kept = cast("list[bytes]", redis.zrange(key, 0, -1))
+    places = [place for place in kept if place.startswith(prefix)]
     if places:
         redis.unlink(*places)
         redis.zrem(key, *places)
