@@ -60,6 +60,7 @@ SECTIONS: list[tuple[str, list[tuple[str, str, str]]]] = [
             ("gateway.CachePolicy", "Cache", "cached"),
             ("gateway.GuardPolicy", "Guardrails", "shield"),
             ("gateway.GuardHit", "Guardrail hits", "policy"),
+            ("billing.Budget", "Budgets", "savings"),
             ("billing.Price", "Prices", "sell"),
             ("gateway.StoredResponse", "Stored responses", "inventory_2"),
             ("gateway.RespondingProcess", "Responding processes", "memory"),
@@ -73,6 +74,10 @@ SECTIONS: list[tuple[str, list[tuple[str, str, str]]]] = [
             ("billing.LedgerAccount", "Ledger accounts", "account_balance"),
             ("billing.LedgerTransaction", "Ledger transactions", "swap_horiz"),
             ("billing.Posting", "Postings", "format_list_numbered"),
+            ("billing.Repricing", "Repricings", "price_change"),
+            ("billing.Adjustment", "Adjustments", "tune"),
+            ("billing.Reconciliation", "Reconciliations", "fact_check"),
+            ("billing.ReconciliationLine", "Reconciliation lines", "checklist"),
         ],
     ),
     (
