@@ -8,13 +8,14 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from django import forms
 
-from apps.billing.choices import UsageGroup, UsageStatus
+from apps.billing.choices import ServiceTier, UsageGroup, UsageStatus
 from apps.billing.selectors.usage import FILTERS, ONLY_IN_RECORDS, UsageQuery, current_period
 from apps.core.errors import InvalidInput
 from apps.users.models import ApiKey, Organization, Team, User
 
 DAY = timedelta(days=1)
 LONGEST_DAYS = 366
+MOST_TOKENS = 100_000_000
 LONGEST_DAYS_OF_RECORDS = 93
 PERIODS = [
     ("month", "This month"),
@@ -117,3 +118,31 @@ class ExplorerForm(forms.Form):
             return parse(text)
         except InvalidInput as error:
             raise forms.ValidationError(error.message) from error
+
+
+class CostForm(forms.Form):
+    """A call of which the cost is asked."""
+
+    provider = forms.CharField(max_length=64, help_text="Slug")
+    model = forms.CharField(max_length=200, help_text="Name at the provider")
+    service_tier = forms.ChoiceField(label="Tier", choices=ServiceTier.choices, initial=ServiceTier.STANDARD)
+    at = forms.DateTimeField(
+        label="At (UTC)",
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
+        help_text="Empty: now",
+    )
+    prompt_tokens = forms.IntegerField(min_value=0, max_value=MOST_TOKENS, initial=1000)
+    completion_tokens = forms.IntegerField(min_value=0, max_value=MOST_TOKENS, initial=500)
+    cached_tokens = forms.IntegerField(
+        label="of the prompt, cached", min_value=0, max_value=MOST_TOKENS, required=False
+    )
+    cache_write_tokens = forms.IntegerField(
+        label="of the prompt, written to a cache", min_value=0, max_value=MOST_TOKENS, required=False
+    )
+    cache_write_1h_tokens = forms.IntegerField(
+        label="of these, for an hour", min_value=0, max_value=MOST_TOKENS, required=False
+    )
+    reasoning_tokens = forms.IntegerField(
+        label="of the answer, reasoning", min_value=0, max_value=MOST_TOKENS, required=False
+    )

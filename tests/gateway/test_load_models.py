@@ -158,3 +158,25 @@ def test_the_files_are_complete() -> None:
     unpriced = {entry.name for slug, entries in catalogue.items() for entry in entries if entry.price is None}
     assert unpriced == {entry.name for entry in catalogue["ollama"]}
     assert {"gpt-4o-mini", "claude-sonnet-4-5"} <= set(names)
+
+
+def test_the_catalogue_knows_tiers_and_long_prompts() -> None:
+    entries = {entry.name: entry for entries in read_catalogue().values() for entry in entries}
+    mini, sol, sonnet = entries["gpt-4o-mini"], entries["gpt-6.1-sol"], entries["claude-sonnet-4-5"]
+    assert (mini.tiers["batch"].input_micros, mini.tiers["priority"].output_micros) == (75_000, 1_000_000)
+    assert "flex" not in mini.tiers
+    assert (sol.price.long_after_tokens, sol.price.long_input_micros, sol.price.long_output_micros) == (
+        272_000, 4_000_000, 15_000_000,
+    )  # fmt: skip
+    assert (sol.tiers["flex"].long_after_tokens, sol.tiers["flex"].long_output_micros) == (272_000, 7_500_000)
+    assert (sonnet.price.cache_write_1h_micros, sonnet.price.long_cache_write_1h_micros) == (6_000_000, 12_000_000)
+
+
+def test_tiers_are_loaded_and_reach_the_routes_and_staff_keep_what_they_edited() -> None:
+    load()
+    route = load_snapshot().models["gpt-4o-mini"].routes[0]
+    assert (route.price_in("batch").input_micros, route.price_in("").input_micros) == (75_000, 150_000)
+    assert route.price_in("scale") is route.price
+    Price.objects.filter(model="gpt-4o-mini", service_tier="batch").update(input_micros=1)
+    load()
+    assert load_snapshot().models["gpt-4o-mini"].routes[0].price_in("batch").input_micros == 1

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.db.models import F, OuterRef, QuerySet, Subquery
-from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html_join
@@ -15,12 +14,11 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter, TextFilter
 from unfold.decorators import display
 
-from apps.billing.choices import UsageStatus
-from apps.billing.models import LedgerAccount, LedgerTransaction, Posting, Price, UsageHour, UsageRecord
+from apps.billing.choices import TransactionKind, UsageStatus
+from apps.billing.models import Adjustment, LedgerAccount, LedgerTransaction, Posting, UsageHour, UsageRecord
 from apps.billing.querysets import UsageRecordQuerySet
 from apps.billing.selectors.exporting import flatten_usage, write_csv
-from apps.billing.services.prices import announce_price
-from apps.core.admin import ModelAdmin, ReadOnlyModelAdmin, link_text, link_to
+from apps.core.admin import ReadOnlyModelAdmin, link_text, link_to
 from apps.core.errors import InvalidInput
 from apps.core.ids import decode_id
 from apps.core.money import show_money
@@ -81,51 +79,6 @@ class ModelFilter(DropdownFilter):
         return queryset.filter(model=self.value()) if self.value() else queryset
 
 
-@admin.register(Price)
-class PriceAdmin(ModelAdmin):
-    """The price list. A change is a new row that counts from its moment; an old one may be corrected or ended."""
-
-    list_display: ClassVar[Any] = (
-        "model", "provider", "shown_input", "shown_output", "shown_cached", "valid_from", "valid_until",
-    )  # fmt: skip
-    list_filter: ClassVar[Any] = ("provider", ("valid_from", RangeDateTimeFilter))
-    list_filter_submit = True
-    search_fields: ClassVar[Any] = ("model", "provider")
-    search_help_text = "Model or provider"
-    ordering: ClassVar[Any] = ("provider", "model", "-valid_from")
-    fieldsets: ClassVar[Any] = (
-        (None, {"fields": ("provider", "model", "valid_from", "valid_until")}),
-        (
-            "Micro-USD per million tokens (1 USD = 1,000,000)",
-            {"fields": ("input_micros", "output_micros", "cached_micros", "cache_write_micros", "reasoning_micros")},
-        ),
-    )
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: a price that was charged stays known. End it instead."""
-        return False
-
-    def save_model(self, request: HttpRequest, obj: Price, form: ModelForm[Price], change: bool) -> None:
-        """Save and announce, in the one transaction of the page."""
-        super().save_model(request, obj, form, change)
-        announce_price(price=obj, actor=request.actor)  # type: ignore[attr-defined]
-
-    @display(description="Input, per million", ordering="input_micros")
-    def shown_input(self, price: Price) -> str:
-        """Return the price of prompt tokens."""
-        return show_money(price.input_micros)
-
-    @display(description="Output, per million", ordering="output_micros")
-    def shown_output(self, price: Price) -> str:
-        """Return the price of completion tokens."""
-        return show_money(price.output_micros)
-
-    @display(description="Cached input, per million", ordering="cached_micros")
-    def shown_cached(self, price: Price) -> str:
-        """Return the price of cached prompt tokens."""
-        return show_money(price.cached_micros)
-
-
 @admin.register(UsageRecord)
 class UsageRecordAdmin(ReadOnlyModelAdmin):
     """Every call, newest first."""
@@ -144,14 +97,15 @@ class UsageRecordAdmin(ReadOnlyModelAdmin):
     actions: ClassVar[Any] = ("export_csv",)
     fieldsets: ClassVar[Any] = (
         (None, {"fields": ("shown_id", "shown_time", "recorded_at", "shown_status", "http_status", "error_code")}),
-        ("Who", {"fields": ("shown_organization", "shown_user", "shown_key", "end_user")}),
-        ("What", {"fields": ("model", "provider", "upstream_model", "endpoint", "upstream_request_id", "is_stream")}),
+        ("Who", {"fields": ("shown_organization", "team_id", "shown_user", "shown_key", "end_user", "tags")}),
+        ("What", {"fields": ("model", "provider", "upstream_model", "endpoint", "service_tier", "upstream_request_id", "is_stream")}),
         (
             "Tokens and cost",
             {
                 "fields": (
-                    "prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens",
-                    "is_estimated", "shown_cost", "shown_transaction",
+                    "prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_tokens",
+                    "cache_write_1h_tokens", "reasoning_tokens",
+                    "is_estimated", "shown_cost", "shown_adjustments", "shown_transaction",
                 )
             },
         ),
@@ -159,13 +113,14 @@ class UsageRecordAdmin(ReadOnlyModelAdmin):
     )  # fmt: skip
     readonly_fields: ClassVar[Any] = (
         "shown_id", "shown_time", "shown_status", "shown_organization", "shown_user", "shown_key", "shown_cost", "shown_transaction",
+        "shown_adjustments",
     )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[UsageRecord]:
         """Return the records with the names of whom they belong to."""
         users = User.objects.filter(pk=OuterRef("user_id")).values("email")[:1]
         keys = ApiKey.objects.filter(pk=OuterRef("api_key_id")).values("name")[:1]
-        found = with_organization_name(super().get_queryset(request))
+        found = with_organization_name(super().get_queryset(request).charged())
         return found.annotate(user_email=Subquery(users), key_name=Subquery(keys))
 
     def get_search_results(
@@ -244,9 +199,18 @@ class UsageRecordAdmin(ReadOnlyModelAdmin):
         return link_to(ApiKey, record.api_key_id if record.key_name is not None else None, record.key_name or "")
 
     @display(description="Cost", ordering="cost_micros")
-    def shown_cost(self, record: UsageRecord) -> str:
-        """Return the cost."""
-        return show_money(record.cost_micros, record.currency)
+    def shown_cost(self, record: Any) -> str:
+        """Return the cost with its adjustments; what it was before, where there are any."""
+        cost = show_money(record.charged_micros, record.currency)
+        was = record.cost_micros
+        return cost if was == record.charged_micros else f"{cost} (was {show_money(was, record.currency)})"
+
+    @display(description="Adjustments")
+    def shown_adjustments(self, record: UsageRecord) -> SafeString | str:
+        """Return the adjustments of this call, linked."""
+        made = Adjustment.objects.filter(record_id=record.id, created_at=record.created_at).order_by("revision")
+        lines = [(link_to(Adjustment, one.pk, show_money(one.amount_micros, one.currency)),) for one in made]
+        return format_html_join(SafeString("<br>"), "{}", lines) or "none"
 
     @display(description="Ledger transaction")
     def shown_transaction(self, record: UsageRecord) -> SafeString | str:
@@ -315,9 +279,11 @@ class LedgerTransactionAdmin(ReadOnlyModelAdmin):
         exists = booked.organization_name is not None
         return link_to(Organization, booked.organization_id if exists else None, booked.organization_name or "deleted")
 
-    @display(description="Usage record")
+    @display(description="For")
     def shown_record(self, booked: LedgerTransaction) -> SafeString | str:
-        """Return the call that this transaction debits."""
+        """Return the call, or the adjustment, that this transaction debits."""
+        if booked.kind == TransactionKind.ADJUSTMENT:
+            return link_to(Adjustment, booked.id, "Show the adjustment")
         return link_to(UsageRecord, booked.id, "Show the call")
 
     @display(description="Postings")

@@ -15,7 +15,7 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from apps.billing.admin.books import OrganizationFilter, show_money, with_organization_name
+from apps.billing.admin.books import OrganizationFilter, with_organization_name
 from apps.billing.models import Budget, BudgetPeriod
 from apps.billing.selectors.budgets import PREFIXES, describe_budgets, show_subject
 from apps.billing.services.budgets import create_budget, delete_budget, update_budget
@@ -23,6 +23,7 @@ from apps.core.actor import Actor, system_actor
 from apps.core.admin import ModelAdmin, link_to
 from apps.core.errors import InvalidInput
 from apps.core.ids import decode_id
+from apps.core.money import show_money
 from apps.users.models import Organization
 
 LIMITS = ("soft_micros", "hard_micros", "boost_micros")

@@ -12,7 +12,9 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 
+from apps.billing.choices import ServiceTier
 from apps.billing.services.prices import set_price
+from apps.billing.services.pricing import PriceCard
 from apps.core.actor import Actor
 from apps.core.locks import lock
 from apps.events.services import publish
@@ -32,6 +34,7 @@ CATALOGUE_ID = UUID("00000000-0000-7000-8000-000000000001")
 """The one catalogue, as an aggregate of events."""
 DISCOVERY_SECONDS = 3.0
 LATEST = ":latest"
+PLAIN_PRICES = frozenset({"input_micros", "output_micros", "cached_micros", "cache_write_micros", "reasoning_micros"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +128,28 @@ def _load_model(entry: CatalogueModel, models: dict[str, Model]) -> int:
 
 
 def _load_price(slug: str, entry: CatalogueModel, model: Model, actor: Actor) -> int:
-    """Set a price that the file gives for the first time, or gives anew; return 1 when something changed."""
+    """Set the prices, of each service tier, that the file gives for the first time or gives anew; return 1 for a change."""
     if entry.price is None:
         return 0
-    told: dict[str, Any] = {**asdict(entry.price), "as_of": entry.as_of.isoformat()}
-    prices = model.loaded_values.get("prices", {})
-    if prices.get(slug) == told:
-        return 0
-    changed = set_price(provider=slug, model=entry.name, card=entry.price, valid_from=entry.as_of, actor=actor)
-    model.loaded_values = {**model.loaded_values, "prices": {**prices, slug: told}}
-    model.save(update_fields=["loaded_values", "updated_at"])
-    return int(changed)
+    held = model.loaded_values.get("prices", {})
+    cards = {ServiceTier.STANDARD.value: entry.price, **entry.tiers}
+    names = {tier: slug if tier == ServiceTier.STANDARD else f"{slug} {tier}" for tier in cards}
+    told = {names[tier]: _remember(card, entry) for tier, card in cards.items()}
+    changed = [
+        set_price(provider=slug, model=entry.name, card=card, valid_from=entry.as_of, actor=actor, service_tier=tier)
+        for tier, card in cards.items()
+        if held.get(names[tier]) != told[names[tier]]
+    ]
+    if changed:
+        model.loaded_values = {**model.loaded_values, "prices": {**held, **told}}
+        model.save(update_fields=["loaded_values", "updated_at"])
+    return int(any(changed))
+
+
+def _remember(card: PriceCard, entry: CatalogueModel) -> dict[str, Any]:
+    """Return what a file said, as it is compared at the next load: what it may leave out only where it did not."""
+    told = {name: value for name, value in asdict(card).items() if name in PLAIN_PRICES or value is not None}
+    return {**told, "as_of": entry.as_of.isoformat()}
 
 
 def _load_providers() -> list[Provider]:
