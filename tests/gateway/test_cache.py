@@ -25,6 +25,7 @@ from apps.gateway.services import open_chat
 from apps.gateway.services.caching import finding, keeping
 from apps.gateway.services.caching.policies import forget_person, purge_cache, save_cache_policy, sweep_cached_answers
 from apps.users.models import ApiKey
+from project.asgi import application
 from tests.factories.gateway import CachePolicyFactory
 from tests.factories.users import ApiKeyFactory
 from tests.gateway.conftest import run_in_database
@@ -532,3 +533,15 @@ async def test_what_guardrails_block_is_not_kept(caller: Caller, policy: CachePo
     assert blocked.status_code == 400
     assert "gateway.content_blocked" in streamed.text
     assert get_redis().keys("portico:cache:*") == []
+
+
+async def test_the_rest_interface_has_the_same_control(caller: Caller) -> None:
+    transport = httpx.ASGITransport(app=application)
+    headers = {"Authorization": f"Bearer {caller.secret}", "X-Portico-Cache": "only"}
+    body = {"model": "sandbox-small", "messages": [{"role": "user", "content": "Why is the sky blue?"}]}
+    async with httpx.AsyncClient(transport=transport, base_url="http://portico", headers=headers) as rest:
+        refused = await rest.post("/api/v3/chat/completions", json=body)
+        await caller.ask()
+        hit = await rest.post("/api/v3/chat/completions", json=body)
+    assert (refused.status_code, refused.json()["code"]) == (404, "gateway.cache_missed")
+    assert (hit.status_code, hit.headers["x-portico-cache"]) == (200, "hit")

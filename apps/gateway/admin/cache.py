@@ -62,7 +62,7 @@ class CachePolicyAdmin(ModelAdmin):
     list_select_related: ClassVar[Any] = ("organization", "team", "api_key")
     search_fields: ClassVar[Any] = ("organization__name", "team__name", "api_key__name")
     ordering: ClassVar[Any] = ("organization__name", "id")
-    autocomplete_fields: ClassVar[Any] = ("organization", "api_key")
+    autocomplete_fields: ClassVar[Any] = SUBJECT
     readonly_fields: ClassVar[Any] = ("record",)
     fieldsets: ClassVar[Any] = (
         (

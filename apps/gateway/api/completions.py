@@ -27,6 +27,7 @@ from apps.gateway.dialects.openai_chat import END, PREFIX
 from apps.gateway.dialects.registry import OPENAI_CHAT
 from apps.gateway.errors import BodyMalformed
 from apps.gateway.services import RunningCall, open_chat
+from apps.gateway.services.caching import CacheControl, read_control
 
 EVENT_STREAM = "text/event-stream"
 
@@ -56,7 +57,12 @@ class CompletionView(AsyncView):
         if not isinstance(request.data, dict):
             raise BodyMalformed("The body has to be a JSON object.")
         asked = OPENAI_CHAT.read(request.data)
-        call = await open_chat(actor=self.actor, request=asked.request, endpoint=OPENAI_CHAT.endpoint)
+        call = await open_chat(
+            actor=self.actor,
+            request=asked.request,
+            endpoint=OPENAI_CHAT.endpoint,
+            cache_control=_read_cache_control(request),
+        )
         if call.is_stream:
             events = _events(call, asked, request_id=self.actor.request_id)
             return StreamingHttpResponse(events, content_type=EVENT_STREAM, headers=_headers(call, is_stream=True))
@@ -96,6 +102,11 @@ async def _events(call: RunningCall, asked: Asked, *, request_id: str) -> AsyncI
         await call.cancel()
 
 
+def _read_cache_control(request: Request) -> CacheControl | None:
+    ours, standard = request.headers.get("X-Portico-Cache", ""), request.headers.get("Cache-Control", "")
+    return read_control(ours, standard) if ours or standard else None
+
+
 def _headers(call: RunningCall, *, is_stream: bool) -> dict[str, str]:
     headers = {
         "X-Portico-Request-Id": call.public_id,
@@ -103,6 +114,8 @@ def _headers(call: RunningCall, *, is_stream: bool) -> dict[str, str]:
         "X-Portico-Provider": call.provider,
         "X-Portico-Attempts": str(call.meter.attempts),
     }
+    if call.cache is not None:
+        headers |= {name.decode(): value.decode() for name, value in call.cache.headers()}
     if is_stream:
         return {**headers, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return {**headers, "X-Portico-Cost": str(from_micros(call.cost_micros or 0))}

@@ -29,18 +29,29 @@ from apps.gateway.services.spending import reserve_cost
 
 
 async def open_chat(
-    *, actor: Actor, request: dict[str, Any], endpoint: str, request_id: UUID | None = None
+    *,
+    actor: Actor,
+    request: dict[str, Any],
+    endpoint: str,
+    request_id: UUID | None = None,
+    cache_control: CacheControl | None = None,
 ) -> RunningCall:
     """Begin a chat completion for an actor; with `"stream": true` its first events have arrived when this returns.
 
-    `request` is an OpenAI chat-completions object; `endpoint` names the entrance in the usage record. The call has to
-    be read to its end (`batches`, `result`) or cancelled. Raise AppError subclasses on refusal, and UpstreamError when
+    `request` is an OpenAI chat-completions object; `endpoint` names the entrance in the usage record; `cache_control` is
+    what the actor wants of the cache. The call has to be read to its end (`batches`, `result`) or cancelled. Raise AppError subclasses on refusal, and UpstreamError when
     no provider could answer; both before anything was answered.
     """
     runtime = get_runtime()
     caller = await runtime.callers.of_actor(actor)
     call = await prepare_call(
-        runtime=runtime, caller=caller, request=request, kind=CAPABILITY_CHAT, endpoint=endpoint, request_id=request_id
+        runtime=runtime,
+        caller=caller,
+        request=request,
+        kind=CAPABILITY_CHAT,
+        endpoint=endpoint,
+        request_id=request_id,
+        cache_control=cache_control,
     )
     if call.is_stream:
         await call.start()
