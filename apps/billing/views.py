@@ -16,7 +16,9 @@ from django.views import View
 from apps.billing.choices import UsageGroup
 from apps.billing.forms import MEASURES, PERIODS, period_of
 from apps.billing.querysets import ADMINISTRATORS
+from apps.billing.selectors.budgets import budgets_visible_to, describe_budgets
 from apps.billing.selectors.usage import UsageLine, UsageQuery, UsageSummary, UsageTotals, bucket_times, usage_summary
+from apps.core.actor import Actor
 from apps.core.charts import StackedChart, keep_largest, stack_bars
 from apps.core.money import MICROS
 
@@ -39,7 +41,7 @@ class Row:
 
 
 class UsagePage(LoginRequiredMixin, View):
-    """One's own usage, or the organization's for its administrators: figures, days, models and keys. Six statements."""
+    """One's own usage, or the organization's for its administrators: figures, days, models and keys. Eight statements."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
         actor: Any = request.actor  # type: ignore[attr-defined]
@@ -74,6 +76,7 @@ class UsagePage(LoginRequiredMixin, View):
             "days": _days(by_day),
             "models": rank(sum_up(by_day.lines, 1), by_day.totals),
             "keys": rank(((line.label or "Without a key", line.totals) for line in by_key.lines), by_key.totals),
+            "budgets": read_budgets(actor),
             "export": urlencode(
                 {
                     "from": period.since.isoformat(),
@@ -87,6 +90,41 @@ class UsagePage(LoginRequiredMixin, View):
         response = render(request, "billing/usage.html", context)
         response["Cache-Control"] = "no-store"
         return response
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetRow:
+    """How a budget stands for one subject: what was spent of what, and until when."""
+
+    name: str
+    subject: str
+    spent: str
+    limit: str
+    percent: int
+    ends_at: datetime | None
+
+    @property
+    def level(self) -> str:
+        """Return how near the limit is, as a class of the page's style."""
+        return "danger" if self.percent >= 100 else "warn" if self.percent >= 80 else ""
+
+
+def read_budgets(actor: Actor) -> list[BudgetRow]:
+    """Return the running budgets that bind the actor, or its organization where it administers that; the fullest first."""
+    budgets = list(budgets_visible_to(actor).filter(is_active=True).order_by("id")[:MOST_ROWS])
+    rows = [
+        BudgetRow(
+            name=status.budget.name,
+            subject=spending.subject,
+            spent=show_cost(spending.spent_micros),
+            limit=show_cost(status.limit_micros),
+            percent=spending.percent,
+            ends_at=spending.ends_at,
+        )
+        for status in describe_budgets(budgets, actor=actor)
+        for spending in status.spendings
+    ]
+    return sorted(rows, key=lambda row: (-row.percent, row.name, row.subject))[:MOST_ROWS]
 
 
 def draw_usage(summary: UsageSummary, place: int, measure: str, bucket: str = "day") -> StackedChart:

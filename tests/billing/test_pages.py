@@ -10,8 +10,9 @@ import time_machine
 from django.test import Client
 
 from apps.billing.forms import period_of
+from apps.billing.models import Budget, BudgetPeriod
 from apps.billing.services.recording import record_usage
-from apps.billing.views import show_cost, show_count
+from apps.billing.views import BudgetRow, show_cost, show_count
 from apps.core.ids import uuid7
 from apps.users.choices import Role
 from apps.users.models import Membership
@@ -99,6 +100,28 @@ def test_administrators_may_look_at_the_whole_organization(member: Membership) -
     assert ("theirs" in whole, "Whole organization" in whole) == (True, True)
 
 
+def test_budgets_that_bind_one_are_shown_with_what_is_spent(member: Membership) -> None:
+    make = {"organization_id": member.organization_id, "window": "month", "hard_micros": 5_000_000}
+    own = Budget.objects.create(name="Mine", scope="user", subject=str(member.user_id), **make)
+    Budget.objects.create(name="Theirs", scope="user", subject=str(uuid7()), **make)
+    Budget.objects.create(name="Off", scope="user", subject=str(member.user_id), is_active=False, **make)
+    BudgetPeriod.objects.create(
+        budget=own, subject=own.subject, starts_at=datetime(2026, 11, 1, tzinfo=UTC),
+        ends_at=datetime(2026, 12, 1, tzinfo=UTC), spent_micros=4_500_000,
+    )  # fmt: skip
+    page = visit(member)
+    assert "<strong>Mine</strong>" in page
+    assert '<span>$4.50 of $5.00 <span class="faint small">(90&nbsp;%)</span></span>' in page
+    assert ('class="share warn"' in page, "until 1 December 2026, 00:00 UTC" in page) == (True, True)
+    assert ("Theirs" in page, "Off" in page) == (False, False)
+
+
+@pytest.mark.parametrize(("percent", "level"), [(79, ""), (80, "warn"), (100, "danger"), (140, "danger")])
+def test_a_budget_warns_when_it_is_nearly_spent(percent: int, level: str) -> None:
+    row = BudgetRow(name="b", subject="", spent="", limit="", percent=percent, ends_at=None)
+    assert row.level == level
+
+
 def test_the_export_has_the_same_period(member: Membership) -> None:
     export = "/api/v3/billing/usage?from=2026-11-01T00%3A00%3A00%2B00%3A00&amp;to=2026-11-22T00%3A00%3A00%2B00%3A00"
     assert f"{export}&amp;group_by=day%2Cmodel%2Ckey&amp;format=csv" in visit(member)
@@ -111,7 +134,7 @@ def test_the_page_takes_the_same_statements_for_any_traffic(
     record_usage([make_entry(**own, model=f"m{n}", api_key_id=uuid7()) for n in range(40)])
     client = Client()
     client.force_login(member.user)
-    with django_assert_max_num_queries(18):  # ours are five; the rest is who asks
+    with django_assert_max_num_queries(22):  # ours are nine; the rest is who asks
         assert client.get("/usage").status_code == 200
 
 
