@@ -26,7 +26,7 @@ from apps.billing.choices import BudgetScope
 from apps.billing.errors import BudgetExceeded, BudgetsUnreachable
 from apps.billing.services.budgets import BUDGETS_CHANNEL
 from apps.billing.services.leases import HolderGone, Leased, find_recalled, lease_quota
-from apps.core.money import from_micros
+from apps.core.money import show_money
 from apps.core.redis import get_async_redis
 from apps.gateway.runtime.lease_book import LeaseBook, Period, Plan, Reservation, Waiting, Wanted
 from apps.gateway.runtime.loading import UNREACHABLE, Loader
@@ -316,17 +316,11 @@ def refuse(period: Period, micros: int) -> BudgetExceeded:
     ends_at = period.key.ends_at
     reset = f"It begins anew at {ends_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}." if ends_at else "It is never renewed."
     return BudgetExceeded(
-        f'The budget "{period.name}"{whose} does not allow this call: of {show(limit)}, {show(period.spent)} are spent and '
-        f"{show(period.leased)} reserved for running calls, and this call may cost {show(micros)}. {reset}",
+        f'The budget "{period.name}"{whose} does not allow this call: of {show_money(limit)}, {show_money(period.spent)} are spent and '
+        f"{show_money(period.leased)} reserved for running calls, and this call may cost {show_money(micros)}. {reset}",
         headers={"x-should-retry": "false"},
         extra={
             "budget": period.name, "scope": period.scope, "limit_micros": limit, "spent_micros": period.spent,
             "reserved_micros": period.leased, "call_micros": micros, "resets_at": ends_at.isoformat() if ends_at else None,
         },
     )  # fmt: skip
-
-
-def show(micros: int) -> str:
-    """Return an amount in dollars, with as many places as it needs and at least two."""
-    whole, _, places = f"{from_micros(micros):f}".partition(".")
-    return f"${whole}.{places.rstrip('0').ljust(2, '0')}"
