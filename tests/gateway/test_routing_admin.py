@@ -159,6 +159,13 @@ def test_the_deployments_of_a_rule_serve_one_model(
     assert (errors == {}, "deployments" in errors) == (is_fit, not is_fit)
 
 
+def test_a_rule_is_checked_by_whoever_saves_it(deployment: Deployment) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        save_rule(rule=RoutingRule(name="x", condition="(", target="small"), actor=system_actor())
+    assert list(refused.value.errors) == ["condition"]
+    assert not RoutingRule.objects.exists()
+
+
 def test_deployments_that_are_not_given_stay(deployment: Deployment) -> None:
     rule = RoutingRule(name="x", condition="true")
     save_rule(rule=rule, deployments=[deployment], actor=system_actor())

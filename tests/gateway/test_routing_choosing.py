@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -20,11 +21,12 @@ from apps.gateway.errors import (
 from apps.gateway.providers.failures import Failure
 from apps.gateway.selectors import Caller, Snapshot
 from apps.gateway.selectors.routing import NO_FALLBACKS, AliasEntry, Fallbacks
-from apps.gateway.services.routing import Choice, Wishes, choose_model, resolve_name, take_wishes
+from apps.gateway.services.routing import Choice, Wishes, choose_model, explain_route, resolve_name, take_wishes
 from apps.gateway.services.routing.rules import RuleFacts, has_images, judge_rule
 from tests.support.routing import (
     ORGANIZATION,
     OTHER_ORGANIZATION,
+    Alone,
     caller,
     facts,
     model,
@@ -300,3 +302,43 @@ def test_a_rule_without_its_target_lets_the_call_go_nowhere_else(fields: dict[st
 )
 def test_pictures_are_noticed(request_: dict[str, Any], shows: bool) -> None:
     assert has_images(request_) is shows
+
+
+# Explanations, for dry runs
+
+
+def test_an_explanation_names_who_is_left_out_and_why() -> None:
+    vectors = model("vectors")
+    vectors = replace(vectors, info=replace(vectors.info, capabilities=("embeddings",)))
+    lists = Fallbacks(general=("absent", "vectors", "m", "tiny"), context=("tiny", "long"))
+    table = snapshot(model("m", window=100, fallbacks=lists), model("tiny", window=50), model("long"), vectors)
+    alone = Alone()
+    found = explain_route(table, caller(), {}, facts=facts("m", prompt_tokens=70), kind="chat", health=alone.health)
+    assert (found.asked, found.model, found.strategy, found.refusal) == ("m", "m", "weighted", "")
+    assert [(row.model, row.reason, row.left_out) for row in found.candidates] == [
+        ("m", "", ""),
+        ("long", "context_window", ""),
+    ]
+    assert found.notes == (
+        "absent is left out: it is not offered, or the key may not use it.",
+        "vectors is left out: it cannot be used for chat.",
+        "m is left out: it is the model itself.",
+        "tiny is left out: the prompt is too long for it as well.",
+    )
+    wishes = Wishes(("long",), disables_fallbacks=True)
+    without = explain_route(table, caller(), {}, facts=facts("m"), kind="chat", health=alone.health, wishes=wishes)
+    assert "long is no fallback: the client wants none." in without.notes
+    assert len(without.candidates) == 1
+
+
+def test_an_explanation_tells_a_refusal() -> None:
+    found = explain_route(snapshot(SMALL), caller(), {}, facts=facts("absent"), kind="chat", health=Alone().health)
+    assert (found.model, found.candidates) == ("", ())
+    assert "'absent' does not exist" in found.refusal
+
+
+def test_an_answer_that_is_there_already_comes_from_nowhere_else() -> None:
+    choice = choose(snapshot(model("small", fallbacks=Fallbacks(general=("large",))), LARGE), caller(), "small")
+    kept = route("cached", provider="cache")
+    choice.use_only(kept)
+    assert (choice.entry.routes, choice.stand_ins()) == ((kept,), [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from apps.gateway.providers.base import (
+    NativeOnly,
     Target,
     UpstreamBroken,
     UpstreamError,
@@ -73,6 +74,7 @@ def test_an_answer_that_is_none(status: int, error: object, kind: Failure) -> No
         (UpstreamTimedOut("late"), Failure.TIMEOUT),
         (UpstreamBroken("cut"), Failure.BROKEN),
         (UpstreamError("something"), Failure.SERVER),
+        (NativeOnly("prompt is too long"), Failure.MISSING),
     ],
 )
 def test_a_network_that_fails(error: UpstreamError, kind: Failure) -> None:
