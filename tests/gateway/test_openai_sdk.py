@@ -289,3 +289,11 @@ async def test_failures_are_the_sdks_own_errors(front: Front) -> None:
         with pytest.raises(openai.RateLimitError) as caught:
             await create()
         assert int(caught.value.response.headers["retry-after"]) >= 1
+
+
+async def test_the_input_of_a_response_is_counted_without_a_call(front: Front) -> None:
+    counted = await front.sdk.responses.input_tokens.count(model="alias", input="Hello there", instructions="Be kind.")
+    assert counted.input_tokens == 16
+    assert front.gate.upstream.received == []
+    with pytest.raises(openai.NotFoundError):
+        await front.sdk.responses.input_tokens.count(model="nothing", input="Hi")

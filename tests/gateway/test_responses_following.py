@@ -422,3 +422,9 @@ async def test_an_answer_that_the_server_ends_is_kept_as_cancelled(runtime, secr
     with pytest.raises(asyncio.CancelledError):
         await first.task
     assert (await wait_until_over(secret, id_of(first.content)))["status"] == "cancelled"
+
+
+async def test_a_background_response_is_cancelled_before_it_began(runtime, secret: str) -> None:
+    made = (await create(secret, "[stall:30]", background=True).finish()).json()["id"]
+    stopped = await Exchange(f"/v1/responses/{made}/cancel", secret=secret).finish()
+    assert (stopped.json()["status"], stopped.json()["output"]) == ("cancelled", [])

@@ -23,7 +23,7 @@ from apps.gateway.models import RespondingProcess, ResponseEvents, StoredRespons
 from apps.gateway.selectors.responses import cut_events, read_chain, read_stretch
 from apps.gateway.services.responses import desk as desk_module
 from apps.gateway.services.responses.archive import Archive
-from apps.gateway.services.responses.changing import delete_response, request_cancellation
+from apps.gateway.services.responses.changing import delete_response, remove_response, request_cancellation
 from apps.gateway.services.responses.desk import Desk, desk_of
 from apps.gateway.services.responses.keeping import (
     INTERRUPTED,
@@ -33,6 +33,7 @@ from apps.gateway.services.responses.keeping import (
     look_after,
     write_responses,
 )
+from apps.gateway.services.responses.reading import Follower
 from tests.factories.users import MembershipFactory
 
 ME = UUID(int=1)
@@ -359,3 +360,51 @@ class TestDesk:
         await desk.close()
         assert await in_database(lambda: StoredResponse.objects.get().status) == "cancelled"
         assert desk_of(runtime) is not desk
+
+    async def test_closing_waits_only_so_long_and_says_what_is_lost(self, runtime, monkeypatch, caplog) -> None:
+        desk = Desk(runtime)
+        monkeypatch.setattr(desk_module, "CLOSE_SECONDS", 0.01)
+        monkeypatch.setattr(desk_module, "write_responses", lambda **_: 1 / 0)
+        monkeypatch.setattr(desk_module, "look_after", lambda **_: [])
+        desk.begin(make_archive(Actor(kind=ActorKind.SYSTEM)))
+        await desk.close()
+        assert "responses_lost" in caplog.text
+
+    async def test_more_than_fit_into_one_write_are_written_in_several(self, runtime, in_database, monkeypatch) -> None:
+        monkeypatch.setattr(desk_module, "MOST_AT_ONCE", 1)
+        desk, actor = desk_of(runtime), await in_database(make_actor)
+        archives = [make_archive(actor) for _ in range(3)]
+        await asyncio.gather(*(desk.end(archive, {"status": "completed", "output": []}) for archive in archives))
+        assert await in_database(StoredResponse.objects.count) == 3
+
+    async def test_what_was_lost_to_others_is_stopped_in_the_background(self, runtime, in_database) -> None:
+        desk, actor = desk_of(runtime), await in_database(make_actor)
+        stopped = asyncio.Event()
+        archive = make_archive(actor, is_background=True)
+        archive.stop = stopped.set
+        desk.begin(archive)
+        await desk.store(archive)
+        await in_database(lambda: StoredResponse.objects.all().delete())
+        archive.take(event(0).encode(), 1)
+        await asyncio.wait_for(stopped.wait(), 5)
+        assert (archive.is_lost, desk.archives) == (True, {})
+
+    async def test_what_is_stored_already_is_deleted_there_too(self, runtime, in_database) -> None:
+        desk, actor = desk_of(runtime), await in_database(make_actor)
+        archive = make_archive(actor)
+        desk.begin(archive)
+        await desk.store(archive)
+        await remove_response(runtime=runtime, actor=actor, response_id=archive.id)
+        assert (await in_database(StoredResponse.objects.count), desk.archives) == (0, {})
+
+    async def test_who_follows_what_is_not_stored_yet_waits(self, runtime, monkeypatch) -> None:
+        desk, actor = desk_of(runtime), Actor(kind=ActorKind.SYSTEM)
+        archive = make_archive(actor)
+        archive.take(event(0).encode(), 1)
+        archive.drop_events()
+        desk.archives[archive.id] = archive
+        follower = Follower(runtime=runtime, actor=actor, response_id=archive.id)
+        assert await follower.read(timeout_seconds=0.01) == ("", False)
+        desk.drop(archive)
+        with pytest.raises(ResponseUnknown):
+            await follower.read(timeout_seconds=0.01)

@@ -75,6 +75,7 @@ INPUT_ITEMS: dict[str, Any] = {
     "last_id": "msg_019a8f2ca1c6713bd88780996c3ba57f8000",
     "has_more": False,
 }
+INPUT_TOKENS: dict[str, Any] = {"object": "response.input_tokens", "input_tokens": 19}
 TEXT_COMPLETION_REQUEST: dict[str, Any] = {"model": "sandbox-small", "prompt": "The sky is blue because"}
 TEXT_COMPLETION: dict[str, Any] = {
     "id": "cmpl-019a8f2ca1c6713bd88780996c3ba57f",

@@ -108,6 +108,15 @@ def _with_id(operation: dict[str, Any], *further: dict[str, Any]) -> dict[str, A
 
 RESPONSE_PATHS: dict[str, Any] = {
     "/v1/responses": {"post": _create()},
+    "/v1/responses/input_tokens": {
+        "post": describe_operation(
+            "openai_responses_input_tokens",
+            "Count the input of a response",
+            "Without a call and free of charge; exact for OpenAI's models, close for others.",
+            describe_answer(examples.INPUT_TOKENS),
+        )
+        | describe_body(_RESPONSE_REQUEST, examples.RESPONSE_REQUEST)
+    },
     "/v1/responses/{response_id}": {
         "get": _retrieve(),
         "delete": _with_id(

@@ -21,7 +21,7 @@ from apps.gateway.edge.exchange import Exchange, Send
 from apps.gateway.edge.listing import get_model, list_models
 from apps.gateway.edge.moderations import moderate
 from apps.gateway.edge.reading import Receive
-from apps.gateway.edge.responses import RESPONSES, create_response, find_endpoint
+from apps.gateway.edge.responses import INPUT_TOKENS, RESPONSES, count_input, create_response, find_endpoint
 from apps.gateway.errors import MethodRefused, RouteUnknown
 from apps.gateway.runtime import get_runtime
 from apps.gateway.runtime.guard_hits import close_spool
@@ -144,6 +144,7 @@ ENDPOINTS: dict[str, dict[str, Endpoint]] = {
     COUNT_TOKENS: {"POST": count_tokens},
     MODELS: {"GET": _list},
     RESPONSES: {"POST": create_response},
+    INPUT_TOKENS: {"POST": count_input},
     COMPLETIONS: {"POST": complete_text},
     MODERATIONS: {"POST": moderate},
 }

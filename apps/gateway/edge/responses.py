@@ -18,6 +18,7 @@ from apps.gateway.dialects.responses.writing import PING
 from apps.gateway.edge.exchange import Exchange
 from apps.gateway.edge.streaming import EVENT_STREAM, STREAM_HEADERS
 from apps.gateway.errors import AccessWithdrawn, ParameterInvalid, ResponseUnknown
+from apps.gateway.providers.tokens import count_prompt
 from apps.gateway.runtime import Runtime
 from apps.gateway.runtime.loading import UNREACHABLE
 from apps.gateway.selectors import Caller, confirm_caller
@@ -28,8 +29,10 @@ from apps.gateway.services.responses.background import run_in_background
 from apps.gateway.services.responses.changing import cancel_response, remove_response
 from apps.gateway.services.responses.desk import Desk, desk_of
 from apps.gateway.services.responses.reading import Follower, find_prior, read_document, read_input
+from apps.gateway.services.routing import find_named
 
 RESPONSES = "/responses"
+INPUT_TOKENS = "/responses/input_tokens"
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
 _TRUE = frozenset({"true", "1"})
@@ -163,6 +166,20 @@ async def _answer_from_background(
         return
     await desk.store(archive)
     await exchange.send_json(200, shown.encode())
+
+
+async def count_input(exchange: Exchange) -> None:
+    """Answer POST /v1/responses/input_tokens: how long a prompt is, before it is sent. Costs nothing."""
+    caller = await exchange.authenticate()
+    body = await exchange.read_object()
+    prior = await find_prior(runtime=exchange.runtime, actor=caller.actor, body=body)
+    asked = read_request(body, prior)
+    snapshot = await exchange.runtime.catalogue.ready()
+    find_named(snapshot, caller, body["model"])
+    # In a thread: long prompts take long, and the first one loads the vocabulary.
+    loop = exchange.runtime.loop
+    count = await loop.run_in_executor(None, count_prompt, asked.request, body["model"])
+    await exchange.send_json(200, orjson.dumps({"object": "response.input_tokens", "input_tokens": count}))
 
 
 def find_endpoint(path: str) -> dict[str, Callable[[Exchange], Coroutine[Any, Any, None]]] | None:

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from typing import cast
 from uuid import UUID
 
 import orjson
@@ -101,7 +102,8 @@ def _row(process_id: UUID, writing: Writing) -> StoredResponse:
     return StoredResponse(
         id=archive.id,
         created_at=archive.created_at,
-        organization_id=actor.organization_id,
+        # Whoever belongs to no organization cannot make calls.
+        organization_id=cast("UUID", actor.organization_id),
         user_id=actor.user_id,
         oauth_client_id="" if actor.user_id else actor.oauth_client_id or "",
         model=archive.model[:200],
