@@ -308,3 +308,23 @@ def wait_until(holds) -> None:
     """Return when something holds; fail when it does not within five seconds."""
     pause = threading.Event()
     assert any(holds() or pause.wait(0.01) for _ in range(500)), "it never held"
+
+
+def test_team_tags_tier_and_hourly_cache_travel_with_a_call() -> None:
+    call, team = name(), uuid7()
+    forwarded = FORWARDED % call
+    more = b',"tm":"%b","tg":["nightly","eval"]}\n' % team.hex.encode()
+    done = (DONE % call).replace(b'"ui":"up-1"', b'"ui":"up-1","sv":"flex","c1":3')
+    [entry] = LineReader().feed(forwarded.replace(b"}\n", more) + done)
+    assert (entry.team_id, entry.tags, entry.service_tier, entry.cache_write_1h_tokens) == (
+        team, ("nightly", "eval"), "flex", 3,
+    )  # fmt: skip
+    [older] = LineReader().feed(forwarded + DONE % call)
+    assert (older.team_id, older.tags, older.service_tier, older.cache_write_1h_tokens) == (None, (), "standard", 0)
+
+
+def test_an_interrupted_call_costs_the_prices_of_its_length() -> None:
+    reader = LineReader()
+    long = b'"pr":[1000000,2000000,0,0,null,null,9,3000000,null,null,null,null]'
+    assert list(reader.feed((FORWARDED % name()).replace(b'"pr":[1000000,2000000,0,0,null]', long))) == []
+    assert [entry.cost_micros for entry in reader.give_up()] == [30]
