@@ -74,7 +74,7 @@ def wait_for(
         except errors as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             if hopeless(error):
-                raise StartError(f"{name} refuses us: {reason}") from error
+                raise StartError(f"{name[0].upper()}{name[1:]} refuses us: {reason}") from error
             if time.monotonic() - said_at > SAY_SECONDS:
                 said_at = time.monotonic()
                 say(f"waiting for {name}, which does not answer: {reason}")

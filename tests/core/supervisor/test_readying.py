@@ -90,7 +90,7 @@ def test_services_that_answer_are_not_waited_for():
 @pytest.mark.django_db
 def test_a_wrong_password_is_not_waited_out(monkeypatch):
     monkeypatch.setitem(connection.settings_dict, "PASSWORD", "not-the-password")
-    with pytest.raises(StartError, match=r"the database of DATABASE_URL refuses us: .*authentication failed"):
+    with pytest.raises(StartError, match=r"The database of DATABASE_URL refuses us: .*authentication failed"):
         wait_for_database(pytest.fail)
 
 
@@ -100,7 +100,7 @@ def test_a_redis_that_refuses_the_password_is_not_waited_out(monkeypatch):
             raise redis.AuthenticationError("invalid password")
 
     monkeypatch.setattr(readying, "get_redis", Locked)
-    with pytest.raises(StartError, match="the Redis of REDIS_URL refuses us: invalid password"):
+    with pytest.raises(StartError, match="The Redis of REDIS_URL refuses us: invalid password"):
         wait_for_redis(pytest.fail)
 
 
