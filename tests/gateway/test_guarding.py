@@ -258,7 +258,7 @@ class TestPrompts:
         await watcher
 
         assert counts(screen) == {("pii", "email", "log", "input"): 4_000}
-        # Processor time, so that a busy machine is not taken for a long turn; 16,384 characters are a turn.
+        # Processor time, so that a busy machine is not taken for a long turn; 4,096 characters are one.
         assert longest < 0.05
 
 

@@ -87,6 +87,13 @@ class Hit:
     """How sure the detector is, 0 to 1; kinds that are structured are simply there."""
     rank: int = 0
     """Of two hits that overlap, the one of the higher rank stays; then the longer one."""
+    anchor: int = -1
+    """Where the words begin that make it one, if before `start`: `password` of a password."""
+
+    @property
+    def origin(self) -> int:
+        """Return from where on a text has to be there to see this."""
+        return self.start if self.anchor < 0 else self.anchor
 
 
 @dataclass(frozen=True, slots=True)

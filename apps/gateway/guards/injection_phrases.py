@@ -69,7 +69,7 @@ PHRASES: tuple[Phrase, ...] = (
     ),
     *_rows(
         "exfiltration",
-        (0.6, r"(?:send|post|upload|exfiltrate|forward|transmit|leak|e-?mail)\s{1,3}(?:\w{1,12}\s{1,3}){0,4}(?:conversation|chat history|messages|api keys?|credentials|passwords?|secrets|tokens|context|data)\s{1,3}(?:\w{1,12}\s{1,3}){0,2}(?:to|at|via)\s{1,3}(?:https?://|www\.|the (?:url|address|server|webhook|endpoint))", "send post upload exfiltrate forward transmit leak email mail"),
+        (0.6, r"(?:send|post|upload|exfiltrate|forward|transmit|leak|e-?mail)\s{1,3}(?:\w{1,12}\s{1,3}){0,4}(?:conversation|chat history|messages|api keys?|credentials|passwords?|secrets|tokens|context|data)\s{1,3}(?:\w{1,12}\s{1,3}){0,2}(?:to|at|via)\s{1,3}(?:https?:|www|the (?:url|address|server|webhook|endpoint))", "send post upload exfiltrate forward transmit leak email mail"),
         (0.6, r"!\[[^\]\n]{0,60}\]\(https?://[^)\s]{1,120}\?[^)\s]{0,60}=(?:\{|\[|<|%7b)", "!["),
     ),
     *_rows(

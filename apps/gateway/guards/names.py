@@ -35,9 +35,9 @@ _INTRODUCING_WORDS = frozenset(
 )
 
 
-def find_names(text: Text) -> Iterator[tuple[int, int]]:
-    """Yield where names are, without their titles."""
+def find_names(text: Text) -> Iterator[tuple[int, int, int]]:
+    """Yield where the title or introduction begins, and where the name begins and ends."""
     if _TITLE_WORDS & text.words:
-        yield from (match.span(1) for match in _TITLED.finditer(text.raw, text.begin))
+        yield from ((match.start(), *match.span(1)) for match in _TITLED.finditer(text.raw, text.begin))
     if _INTRODUCING_WORDS & text.words:
-        yield from (match.span(1) for match in _INTRODUCED.finditer(text.raw, text.begin))
+        yield from ((match.start(), *match.span(1)) for match in _INTRODUCED.finditer(text.raw, text.begin))

@@ -26,6 +26,8 @@ KINDS = ("email", "phone", "iban", "card", "ip", *NATIONAL_IDS, "name")
 
 BEFORE = r"(?<!\w)(?<![0-9][.,])(?<![0-9A-Za-z]-)"
 AFTER = r"(?!\w)(?![.,][0-9])(?!-[0-9A-Za-z])"
+NEXT = r"[.,/\-]?"
+"""What may be followed by another digit, which decides: a stream waits for it."""
 _LETTERS = r"A-Za-z0-9À-ɏЀ-ӿ"
 EMAIL = (
     rf"(?<![{_LETTERS}._%+\-])[{_LETTERS}_+][{_LETTERS}._%+'\-]{{0,63}}@(?:[{_LETTERS}\-]{{1,63}}\.){{1,5}}"
@@ -124,13 +126,13 @@ class PiiDetector:
             hits += _find_shapes(text, kinds, _LETTERED)
             hits += _find_numbers(text, kinds)
         if "name" in kinds:
-            hits += [Hit(start, end, "pii", "name", 0.7, rank=1) for start, end in find_names(text)]
+            hits += [Hit(start, end, "pii", "name", 0.7, 1, anchor) for anchor, start, end in find_names(text)]
         return hits
 
     def beginnings(self, kinds: frozenset[str]) -> list[Beginning]:
         """Return the patterns of the kinds asked for."""
         found = [
-            Beginning(f"{BEFORE}{shape.source}{AFTER}", is_folded=True)
+            Beginning(f"{BEFORE}{shape.source}{NEXT}", is_folded=True)
             for shape in (*NUMBER_SHAPES, *LETTERED_SHAPES)
             if shape.kind in kinds
         ]
@@ -139,9 +141,9 @@ class PiiDetector:
         if "iban" in kinds:
             found.append(Beginning(IBAN, is_folded=True))
         if "ip" in kinds:
-            found += [Beginning(IPV4), Beginning(IPV6, is_folded=True)]
+            found += [Beginning(IPV4 + NEXT), Beginning(IPV6, is_folded=True)]
         if "phone" in kinds:
-            found += [Beginning(source) for source in PHONE_SHAPES]
+            found += [Beginning(source + NEXT) for source in PHONE_SHAPES]
         if "name" in kinds:
             found += [Beginning(source) for source in NAME_BEGINNINGS]
         return found

@@ -58,7 +58,7 @@ ASSIGNMENT = (
     r"|(?:api|access|auth|secret|private)[_\- ]?(?:key|token)|client[_\- ]?secret)[\"']?"
     r"(?:\s{0,3}(?::=|=>|[:=])\s{0,3}|\s(?:is|ist|est|es|é|lautet)[: ]\s{0,2})[\"'`]?([^\s\"'`,;<>]{6,120})"
 )
-HIGH_ENTROPY = rf"{_BEFORE}[0-9A-Za-z+/_\-]{{32,200}}={{0,2}}{_AFTER}"
+HIGH_ENTROPY = rf"(?<![0-9A-Za-z+/_\-])[0-9A-Za-z+/_\-]{{32,200}}={{0,2}}{_AFTER}"
 LOWEST_ENTROPY_BITS = 4.2
 """Per character. Random Base64 of 32 characters has about 4.6, English words joined together less than 4."""
 
@@ -144,7 +144,7 @@ def _find_url_passwords(text: Text) -> Iterator[Hit]:
         # What stands before the colon is a name, and stays.
         start = match.start() + match[0].index(":", match[0].index("://") + 3) + 1
         if not _PLACEHOLDER.match(text.folded, start):
-            yield Hit(start, match.end() - 1, "secrets", "url_password", rank=15)
+            yield Hit(start, match.end() - 1, "secrets", "url_password", rank=15, anchor=match.start())
 
 
 def _find_passwords(text: Text) -> Iterator[Hit]:
@@ -155,7 +155,7 @@ def _find_passwords(text: Text) -> Iterator[Hit]:
         start, end = match.span(1)
         value = text.raw[start:end].rstrip(").]}")
         if not _PLACEHOLDER.match(value.lower()) and _looks_chosen(value):
-            yield Hit(start, start + len(value), "secrets", "password", 0.8, rank=12)
+            yield Hit(start, start + len(value), "secrets", "password", 0.8, rank=12, anchor=match.start())
 
 
 def _looks_chosen(value: str) -> bool:

@@ -70,11 +70,12 @@ class TextFilter:
             return NOTHING
         text = Text(self._raw, done)
         text.folded = self._folded
-        hits = [hit for hit in self._rules.find(text) if hit.start < hold]
+        hits = [hit for hit in self._rules.find(text) if hit.origin < hold]
         if hits and not is_end:
-            # What reaches into the part that is held is not decided yet.
-            hold = min([hold, *(hit.start for hit in hits if hit.end > hold)])
-            hits = [hit for hit in hits if hit.start < hold]
+            # What reaches into the part that is held is not decided yet, nor what overlaps it.
+            while undecided := [hit.origin for hit in hits if hit.origin < hold < hit.end]:
+                hold = min(undecided)
+            hits = [hit for hit in hits if hit.origin < hold]
         marks = self._judge.take(hits)
         if marks or self._place is not None:
             put = masking(self._vault, self._raw, is_reversible=False)

@@ -11,7 +11,7 @@ from apps.gateway.services.guarding.placeholders import JsonPlace, Vault
 from apps.gateway.services.guarding.verdicts import Mark
 
 PIECE_CHARACTERS = 4_096
-BREATH_CHARACTERS = 16_384
+BREATH_CHARACTERS = PIECE_CHARACTERS
 """After so many characters other calls get their turn."""
 
 
@@ -26,7 +26,7 @@ def find_in_pieces(rules: Rules, raw: str) -> Iterator[tuple[int, list[Hit]]]:
         reach = LONGEST_MARKED_MATCH if is_long else LONGEST_MATCH
         first = max(0, begin - CONTEXT_CHARACTERS)
         hits = rules.find(Text(raw[first : end + reach], begin - first))
-        yield end, [_move(hit, first) for hit in hits if hit.start + first < end]
+        yield end, [_move(hit, first) for hit in hits if hit.origin + first < end]
 
 
 async def find_politely(rules: Rules, raw: str) -> list[Hit]:
@@ -84,4 +84,4 @@ def masking(vault: Vault, around: str, *, is_reversible: bool) -> Callable[[Mark
 
 
 def _move(hit: Hit, by: int) -> Hit:
-    return Hit(hit.start + by, hit.end + by, hit.detector, hit.kind, hit.score, hit.rank)
+    return Hit(hit.start + by, hit.end + by, hit.detector, hit.kind, hit.score, hit.rank, hit.origin + by)
