@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
@@ -187,7 +187,5 @@ def subject_of(state: HealthState) -> str:
 
 
 def _find_down() -> frozenset[str]:
-    rows: Iterable[HealthState] = HealthState.objects.filter(status=HealthStatus.DOWN).select_related(
-        "provider", "deployment"
-    )
+    rows = HealthState.objects.filter(status=HealthStatus.DOWN).select_related("provider", "deployment")
     return frozenset(subject_of(row) for row in rows.order_by("id"))

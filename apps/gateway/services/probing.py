@@ -143,7 +143,7 @@ def record_probe(result: Result, *, now: datetime) -> bool:
 
 def _tell(state: HealthState, result: Result, *, seconds: int) -> None:
     deployment = state.deployment
-    facts = {
+    facts: dict[str, Any] = {
         "slug": state.provider.slug,
         "deployment": deployment.public_id if deployment else "",
         "model": deployment.model.name if deployment else "",
