@@ -50,7 +50,7 @@ class UsagePage(LoginRequiredMixin, View):
         measure = request.GET.get("show", "cost") if request.GET.get("show") in dict(MEASURES) else "cost"
         may_see_all = actor.role in ADMINISTRATORS
         sees_all = may_see_all and request.GET.get("whose") == "all"
-        filters = {} if sees_all else {UsageGroup.USER: [actor.user_id]}
+        filters: dict[str, list[Any]] = {} if sees_all else {UsageGroup.USER: [actor.user_id]}
         query = UsageQuery(
             since=period.since, until=period.until, group_by=(UsageGroup.DAY, UsageGroup.MODEL), filters=filters
         )

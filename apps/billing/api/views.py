@@ -75,7 +75,7 @@ class UsageView(View):
     """Tokens, requests and cost of a period. Members see their own, administrators the whole organization's."""
 
     scopes: ClassVar[dict[str, str]] = {"GET": "billing:read"}
-    renderer_classes: ClassVar[Any] = (*api_settings.DEFAULT_RENDERER_CLASSES, CsvRenderer)
+    renderer_classes = (*api_settings.DEFAULT_RENDERER_CLASSES, CsvRenderer)
 
     @extend_schema(
         operation_id="billing_usage_retrieve",
@@ -94,7 +94,7 @@ class UsageView(View):
         asked = UsageQuerySerializer(data=request.query_params)
         asked.is_valid(raise_exception=True)
         query: UsageQuery = asked.validated_data["query"]
-        if request.accepted_renderer.format == CsvRenderer.format:  # type: ignore[union-attr]
+        if request.accepted_renderer.format == CsvRenderer.format:
             return stream_csv(query, self.actor)
         return Response(UsageSummarySerializer(usage_summary(query, actor=self.actor)).data)
 

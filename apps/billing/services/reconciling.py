@@ -143,19 +143,19 @@ def _judge(pair: _Pair, tolerance_percent: Decimal) -> ReconciliationLine:
         day=pair.day,
         model=pair.model[:200],
         request_id=pair.request_id[:200],
-        bill_prompt_tokens=bill and bill.prompt_tokens,
+        bill_prompt_tokens=None if bill is None else bill.prompt_tokens,
         own_prompt_tokens=pair.prompt_tokens,
-        bill_completion_tokens=bill and bill.completion_tokens,
+        bill_completion_tokens=None if bill is None else bill.completion_tokens,
         own_completion_tokens=pair.completion_tokens,
-        bill_cost_micros=bill and bill.cost_micros,
+        bill_cost_micros=None if bill is None else bill.cost_micros,
         own_cost_micros=pair.cost_micros,
     )
     if bill is None:
-        used = pair.prompt_tokens or pair.completion_tokens or pair.cost_micros
-        line.verdict = Verdict.NOT_BILLED if used else Verdict.AGREES
+        figures = (pair.prompt_tokens, pair.completion_tokens, pair.cost_micros)
+        line.verdict = Verdict.NOT_BILLED if any(figures) else Verdict.AGREES
     elif not pair.is_recorded:
-        used = bill.prompt_tokens or bill.completion_tokens or bill.cost_micros
-        line.verdict = Verdict.NOT_RECORDED if used else Verdict.AGREES
+        told = (bill.prompt_tokens, bill.completion_tokens, bill.cost_micros)
+        line.verdict = Verdict.NOT_RECORDED if any(told) else Verdict.AGREES
     else:
         rounding = 1 if pair.request_id else ROUNDING_MICROS
         agrees = (
@@ -169,4 +169,4 @@ def _judge(pair: _Pair, tolerance_percent: Decimal) -> ReconciliationLine:
 
 def _is_near(told: int | None, own: int, tolerance_percent: Decimal, rounding: int) -> bool:
     """Tell whether a figure of the bill, where there is one, is near enough to ours."""
-    return told is None or abs(told - own) <= max(abs(told) * tolerance_percent / 100, rounding)
+    return told is None or abs(told - own) <= max(abs(told) * tolerance_percent / 100, Decimal(rounding))
