@@ -80,7 +80,7 @@ def is_complete(payload: dict[str, Any], kind: str) -> bool:
 
 
 def _plain_text(message: dict[str, Any]) -> str | None:
-    content = message.get("content")
+    content: Any = message.get("content")
     if isinstance(content, str):
         return content
     if not isinstance(content, list) or any(part.get("type") != "text" for part in content):
