@@ -72,7 +72,7 @@ def is_complete(payload: dict[str, Any], kind: str) -> bool:
     """Tell whether an answer is worth keeping."""
     if kind == CAPABILITY_EMBEDDINGS:
         return bool(payload.get("data"))
-    choices = payload.get("choices")
+    choices: list[dict[str, Any]] = payload.get("choices") or []
     return bool(choices) and all(
         choice.get("finish_reason") == COMPLETE and not (choice.get("message") or {}).get("tool_calls")
         for choice in choices
