@@ -66,7 +66,9 @@ class Throttle(BaseThrottle):
                 headers=_headers(name, limit, 0, wait),
             )
         at = min(range(len(left)), key=left.__getitem__)
-        request._request.rate_limit = _headers(counters[at][0], counters[at][2], left[at], WINDOW_SECONDS)
+        request._request.rate_limit = _headers(  # type: ignore[attr-defined]
+            counters[at][0], counters[at][2], left[at], WINDOW_SECONDS
+        )
         return True
 
 

