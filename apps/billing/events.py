@@ -188,6 +188,7 @@ class UsageRepriced(DomainEvent):
 
     type: ClassVar[str] = "usage.repriced"
     aggregate_type: ClassVar[str] = "repricing"
+    unheard_because: ClassVar[str] = "hours, balances and budgets follow in the run's own transactions"
     example: ClassVar[dict[str, Any]] = {
         "since": "2026-11-01T00:00:00+00:00",
         "until": "2026-12-01T00:00:00+00:00",
@@ -213,6 +214,7 @@ class BillReconciled(DomainEvent):
 
     type: ClassVar[str] = "bill.reconciled"
     aggregate_type: ClassVar[str] = "reconciliation"
+    unheard_because: ClassVar[str] = "staff read the comparison, and the command's exit code tells the operator"
     example: ClassVar[dict[str, Any]] = {
         "provider": "openai",
         "first_day": "2026-11-01",

@@ -75,7 +75,7 @@ class UsageView(View):
     """Tokens, requests and cost of a period. Members see their own, administrators the whole organization's."""
 
     scopes: ClassVar[dict[str, str]] = {"GET": "billing:read"}
-    renderer_classes = (*api_settings.DEFAULT_RENDERER_CLASSES, CsvRenderer)
+    renderer_classes = (*api_settings.DEFAULT_RENDERER_CLASSES, CsvRenderer)  # type: ignore[arg-type]
 
     @extend_schema(
         operation_id="billing_usage_retrieve",
