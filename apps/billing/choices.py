@@ -98,12 +98,3 @@ class AlertKind(models.TextChoices):
     HARD = "hard", "Part of the hard limit"
     SOFT = "soft", "Part of the soft limit"
     FORECAST = "forecast", "Will pass the limit before the window ends"
-
-
-class UnpricedModels(models.TextChoices):
-    """What becomes of calls to models without a price."""
-
-    BUDGETED = "budgeted", "Refused where a hard budget binds the caller, free otherwise"
-    DENY = "deny", "Refused"
-    ALLOW = "allow", "Free"
-    CAP = "cap", "Charged by a price that stands in"

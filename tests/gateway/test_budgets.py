@@ -140,6 +140,22 @@ async def test_a_model_without_a_price(
     assert (answer.json().get("error") or {}).get("code") == ("billing.model_unpriced" if status == 402 else None)
 
 
+@pytest.mark.parametrize("disables", [False, True])
+async def test_what_may_stand_in_is_left_out_when_only_that_does_not_fit(
+    disables: bool, upstream: Any, post: Callable, make_budget: Callable, runtime: Runtime
+) -> None:
+    dear = dict.fromkeys(("input_micros", "output_micros", "cached_micros", "cache_write_micros"), 50_000_000)
+    await run_in_database(
+        partial(
+            Price.objects.create, provider="openai", model="upstream-model", valid_from="2025-01-01T00:00:00Z", **dear
+        )
+    )
+    await runtime.catalogue.reload()
+    await make_budget(hard_micros=60)
+    assert (await post(fallbacks=["upstream-model"], disable_fallbacks=disables)).status_code == 200
+    assert (await post(model="upstream-model", fallbacks=["sandbox-small"])).status_code == 402
+
+
 async def test_a_price_of_zero_is_a_price(
     upstream: Any, post: Callable, make_budget: Callable, runtime: Runtime
 ) -> None:

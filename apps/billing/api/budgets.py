@@ -204,7 +204,7 @@ class BudgetListView(ListView):
 
     def page(self, request: Request, queryset: QuerySet[Budget]) -> Response:
         """Answer one cursor page, each budget with how it stands."""
-        rows = self.paginate_queryset(queryset)
+        rows = self.paginate_queryset(queryset) or []
         return self.get_paginated_response(BudgetOutput(describe_budgets(rows, actor=self.actor), many=True).data)
 
     @extend_schema(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from apps.billing.choices import AlertKind, BudgetScope
+from apps.billing.choices import AlertKind, BudgetScope, BudgetWindow
 from apps.billing.events import BudgetOverrunForecast, BudgetThresholdReached
 from apps.billing.models import Budget, BudgetAlert, BudgetPeriod
 from apps.billing.selectors.forecasting import MARKS, Forecast, forecast_period
@@ -53,8 +54,8 @@ def _evaluate(period_id: int, now: datetime) -> int:
     limit = _limit(period.budget, now)
     if forecast is not None and period.spent_micros < limit < forecast.low_micros:
         told += _tell(period, AlertKind.FORECAST, 100, limit, forecast)
-    changes = {"evaluated_micros": period.spent_micros}
-    mark = MARKS.get(period.budget.window)
+    changes: dict[str, Any] = {"evaluated_micros": period.spent_micros}
+    mark = MARKS.get(BudgetWindow(period.budget.window))
     if mark is not None and (period.marked_at is None or now - period.marked_at > mark):
         changes |= {"mark_micros": period.spent_micros, "marked_at": now}
     BudgetPeriod.objects.filter(id=period.id).update(**changes)
@@ -82,7 +83,7 @@ def _tell(period: BudgetPeriod, kind: AlertKind, percent: int, limit: int, forec
     if not BudgetAlert.objects.get_or_create(period=period, kind=kind, percent=percent)[1]:
         return 0
     budget = period.budget
-    facts = {
+    facts: dict[str, Any] = {
         "aggregate_id": budget.id,
         "organization_id": budget.organization_id,
         "scope": budget.scope,
@@ -98,8 +99,11 @@ def _tell(period: BudgetPeriod, kind: AlertKind, percent: int, limit: int, forec
     if forecast is None:
         publish(BudgetThresholdReached(**facts, kind=kind.value, percent=percent), actor=actor)
         return 1
-    amounts = {
-        "low_micros": forecast.low_micros, "expected_micros": forecast.expected_micros, "high_micros": forecast.high_micros,
-    }  # fmt: skip
-    publish(BudgetOverrunForecast(**facts, **amounts), actor=actor)
+    event = BudgetOverrunForecast(
+        **facts,
+        low_micros=forecast.low_micros,
+        expected_micros=forecast.expected_micros,
+        high_micros=forecast.high_micros,
+    )
+    publish(event, actor=actor)
     return 1

@@ -150,7 +150,8 @@ class Budgets:
 
     async def _wait(self, call: Waiting) -> Reservation | None:
         if self._loader.is_database_down:
-            return self._do_without()
+            self._do_without()
+            return None
         self._waiting.append(call)
         self._wake()
         try:
@@ -160,7 +161,8 @@ class Budgets:
                 call.ticket.result().settle(0)
             raise
         except BudgetsUnreachable:
-            return self._do_without()
+            self._do_without()
+            return None
         return found
 
     def _do_without(self) -> None:

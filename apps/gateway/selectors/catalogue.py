@@ -10,7 +10,6 @@ from types import MappingProxyType
 import structlog
 from django.conf import settings
 
-from apps.billing.choices import UnpricedModels
 from apps.billing.selectors import price_list
 from apps.billing.services.pricing import PriceCard
 from apps.core.outbound.errors import OutboundRefused
@@ -138,7 +137,7 @@ def stand_in_price(kind: str) -> PriceCard:
     """Return what a deployment without a price of its own costs: the sandbox nothing, others as the settings say."""
     if kind == ProviderKind.SANDBOX:
         return FREE
-    if settings.GATEWAY_UNPRICED_MODELS == UnpricedModels.CAP:
+    if settings.GATEWAY_UNPRICED_MODELS == "cap":
         micros = settings.GATEWAY_UNPRICED_MICROS
         return PriceCard(
             input_micros=micros, output_micros=micros, cached_micros=micros, cache_write_micros=micros

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from django.conf import settings
 
-from apps.billing.choices import UnpricedModels
 from apps.core.actor import Actor
 from apps.core.errors import PermissionRefused
 from apps.core.ids import uuid7
@@ -141,7 +140,7 @@ async def prepare_call(
     if caller.terms.limits:
         admission = await runtime.limiter.admit(caller.terms.limits, facts, model=entry.info.name)
     reservation = None
-    if caller.terms.budgets or settings.GATEWAY_UNPRICED_MODELS == UnpricedModels.DENY:
+    if caller.terms.budgets or settings.GATEWAY_UNPRICED_MODELS == "deny":
         try:
             reservation = await reserve_cost(runtime=runtime, choice=choice, facts=facts, request=request)
         except BaseException:

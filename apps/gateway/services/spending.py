@@ -9,7 +9,6 @@ from typing import Any
 
 from django.conf import settings
 
-from apps.billing.choices import UnpricedModels
 from apps.billing.errors import BudgetExceeded, ModelUnpriced
 from apps.billing.services.pricing import PriceCard
 from apps.gateway.choices import CallStatus
@@ -94,7 +93,7 @@ def _stand_ins(choice: Choice) -> list[ModelEntry]:
 def check_priced(model: str, routes: Sequence[Route], *, is_bound: bool) -> None:
     """Raise ModelUnpriced when a way that a call may go has no price, and the settings do not let it."""
     mode = settings.GATEWAY_UNPRICED_MODELS
-    if mode == UnpricedModels.DENY or (is_bound and mode == UnpricedModels.BUDGETED):
+    if mode == "deny" or (is_bound and mode == "budgeted"):
         for route in routes:
             if route.price is UNPRICED:
                 raise ModelUnpriced(
