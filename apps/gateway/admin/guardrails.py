@@ -334,7 +334,8 @@ class GuardHitAdmin(ReadOnlyModelAdmin):
 def _count_days() -> list[dict[str, Any]]:
     today = timezone.now().date()
     since = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=DAYS - 1)
-    counts = {(row["day"], row["mode"]): row["total"] for row in GuardHit.objects.per_day(since)}
+    rows: Any = GuardHit.objects.per_day(since)
+    counts = {(row["day"], row["mode"]): row["total"] for row in rows}
     modes = (GuardMode.LOG, GuardMode.MASK, GuardMode.BLOCK)
     days = [today - timedelta(days=back) for back in range(DAYS)]
     found = {day for day, _ in counts}

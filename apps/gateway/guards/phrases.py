@@ -49,9 +49,9 @@ class _Compiled:
         end = 0
         for start in sorted(at for head in self._heads & starts.keys() for at in starts[head]):
             if start >= end:
-                match = self._pattern.match(text.folded, start)
-                if match is not None:
-                    end = match.end()
+                found = self._pattern.match(text.folded, start)
+                if found is not None:
+                    end = found.end()
                     yield start, end
 
 

@@ -63,9 +63,9 @@ class Channel:
         return self._send(self._filter.flush()) if self._held else []
 
     def _send(self, released: Released) -> list[Chunk]:
-        if not released.count:
+        if not released.length:
             return []
-        return self._send_changed(released) if released.has_changed else self._send_unchanged(released.count)
+        return self._send_changed(released) if released.has_changed else self._send_unchanged(released.length)
 
     def _send_unchanged(self, count: int) -> list[Chunk]:
         sent: list[Chunk] = []
@@ -88,7 +88,7 @@ class Channel:
         held = self._held
         head = held[0]
         chunk = self._make(head, head.text[head.sent : head.taken] + released.text)
-        count = released.count
+        count = released.length
         while count:
             first = held[0]
             step = min(count, len(first.text) - first.taken)

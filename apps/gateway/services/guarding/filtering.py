@@ -21,7 +21,7 @@ _PLACEHOLDER_BEGINNING = compile_beginning(BEGINNING.source, is_folded=False).pa
 class Released(NamedTuple):
     """So many characters of the original are through, and this goes in their place."""
 
-    count: int
+    length: int
     text: str
     has_changed: bool
 
