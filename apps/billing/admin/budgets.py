@@ -192,7 +192,8 @@ class BudgetAdmin(ModelAdmin):
                 "percent": spending.percent,
                 "spent_width": min(spending.spent_micros * 100 // limit, 100),
                 "end": min((spending.spent_micros + spending.reserved_micros) * 100 // limit, 100),
-                "forecast": spending.forecast and show_money(spending.forecast.expected_micros, budget.currency),
+                "forecast": spending.forecast
+                and show_money(round(spending.forecast.expected_micros, -4), budget.currency),
                 "resets": spending.ends_at,
             }
             for spending in status.spendings[:most]
