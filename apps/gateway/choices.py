@@ -159,7 +159,7 @@ class LimitAlgorithm(models.TextChoices):
     """How a rate limit counts a minute."""
 
     SLIDING_WINDOW = "sliding_window", "Sliding window"
-    TOKEN_BUCKET = "token_bucket", "Token bucket"  # noqa: S105 - an algorithm
+    TOKEN_BUCKET = "token_bucket", "Token bucket"
 
 
 class GuardMode(models.TextChoices):

@@ -46,7 +46,7 @@ async def set_budget(portico: RunningPortico) -> None:
                 "name": "Chaos",
                 "scope": "organization",
                 "window": "total",
-                "hard_limit": f"{CAP_MICROS / 10**6:.6f}",
+                "hard_micros": CAP_MICROS,
             },
         ) as answer,
     ):

@@ -161,6 +161,7 @@ async def offline(data_dir: Path, settings: Settings, monkeypatch: pytest.Monkey
     """Return a runtime that needs no database: one caller (OFFLINE_SECRET), one chat and one embedding model."""
     settings.GATEWAY_PROVIDERS = {}
     monkeypatch.setattr(callers_module, "find_caller", find_offline)
+    monkeypatch.setattr(callers_module, "caller_of_actor", lambda actor: Caller(actor=actor))
     found = get_runtime()
     monkeypatch.setattr(found.catalogue, "_load", offline_snapshot)
     await found.catalogue.reload()

@@ -67,7 +67,9 @@ class Door:
     async def _open(self) -> None:
         self._runtime = get_runtime()
         await self._runtime.catalogue.ready()
-        self._http = httpx.AsyncClient(transport=httpx.ASGITransport(app=GatewayApplication()), base_url="http://portico")
+        self._http = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=GatewayApplication()), base_url="http://portico"
+        )
 
     async def _close(self) -> None:
         await self._http.aclose()

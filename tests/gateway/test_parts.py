@@ -191,12 +191,21 @@ async def test_a_provider_without_variables_lists_nothing(settings) -> None:
 
 def test_the_document_describes_the_machines_entrance() -> None:
     result = add_machine_operations({"paths": {}}, None, None, True)
-    operations = {path: list(item) for path, item in result["paths"].items()}
+    operations = {path: sorted(item) for path, item in result["paths"].items()}
     assert operations == {
         "/v1/chat/completions": ["post"],
+        "/v1/completions": ["post"],
         "/v1/embeddings": ["post"],
+        "/v1/messages": ["post"],
+        "/v1/messages/count_tokens": ["post"],
         "/v1/models": ["get"],
         "/v1/models/{model}": ["get"],
+        "/v1/moderations": ["post"],
+        "/v1/responses": ["post"],
+        "/v1/responses/input_tokens": ["post"],
+        "/v1/responses/{response_id}": ["delete", "get"],
+        "/v1/responses/{response_id}/cancel": ["post"],
+        "/v1/responses/{response_id}/input_items": ["get"],
     }
     assert "text/event-stream" in result["paths"]["/v1/chat/completions"]["post"]["responses"]["200"]["content"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from apps.gateway.providers.base import Usage
 
-
 OWN_PRICE_TIERS = frozenset({"batch", "flex", "priority"})
 
 

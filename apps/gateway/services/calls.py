@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from typing import Any, cast
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 from uuid import UUID
 
 from apps.core.errors import AppError, NotAuthenticated, PermissionRefused
 from apps.core.ids import encode_id
 from apps.gateway.choices import CallStatus
 from apps.gateway.errors import AccessWithdrawn, CallCancelled, ContentBlocked
-from apps.gateway.providers.base import (
-    CAPABILITY_EMBEDDINGS,
-    Chunk,
-    Completion,
-    NativeOnly,
-    NativeProvider,
-    UpstreamBroken,
-    UpstreamError,
-    Usage,
-)
-from apps.gateway.providers.registry import get_provider
+from apps.gateway.providers.base import CAPABILITY_EMBEDDINGS, Chunk, Completion, UpstreamError, Usage
 from apps.gateway.runtime import Runtime
 from apps.gateway.runtime.lease_book import Reservation
 from apps.gateway.runtime.limiter import Admission
@@ -30,14 +20,12 @@ from apps.gateway.runtime.loading import UNREACHABLE
 from apps.gateway.selectors import Caller, confirm_caller
 from apps.gateway.services.caching import CacheLookup, keep_answer
 from apps.gateway.services.facts import CallFacts
+from apps.gateway.services.forwarding import Forwarder, NativeRequest
 from apps.gateway.services.guarding import Screen
+from apps.gateway.services.interrupting import Interrupted, Interruption
 from apps.gateway.services.meter import Meter
 from apps.gateway.services.routing import Plan, Way
 from apps.gateway.services.spending import learn_prompt
-
-
-class _Aborted(Exception):
-    """The call was ended from another task."""
 
 
 class RunningCall:
@@ -49,16 +37,12 @@ class RunningCall:
 
     __slots__ = (
         "__weakref__",
-        "_abort_error",
         "_answer",
         "_ended",
-        "_failure",
         "_first_batch",
-        "_has_aborted",
+        "_forwarder",
         "_has_let_go",
-        "_reader",
-        "_request",
-        "_stream",
+        "_interruption",
         "admission",
         "cache",
         "caller",
@@ -69,10 +53,6 @@ class RunningCall:
         "kind",
         "meter",
         "model",
-        "native",
-        "native_dialect",
-        "native_headers",
-        "native_only",
         "on_tick",
         "permitted_by",
         "plan",
@@ -100,10 +80,7 @@ class RunningCall:
         facts: CallFacts,
         admission: Admission | None,
         reservation: Reservation | None = None,
-        native: dict[str, Any] | None = None,
-        native_dialect: str = "",
-        native_headers: Mapping[str, str] | None = None,
-        native_only: str = "",
+        native: NativeRequest,
         cache: CacheLookup | None = None,
         screen: Screen | None = None,
     ) -> None:
@@ -121,13 +98,6 @@ class RunningCall:
         self.reservation = reservation
         self.cache = cache
         self.screen = screen
-        self.native = native
-        """The body as the client sent it, for a provider that speaks `native_dialect` itself; None to always translate."""
-        self.native_dialect = native_dialect
-        self.native_headers = native_headers or {}
-        """What goes with the native body: the client's own headers of that dialect."""
-        self.native_only = native_only
-        """Why no other provider can have this call; "" when any can."""
         self.model = facts.model
         self.provider = ""
         self.upstream_model = ""
@@ -145,16 +115,19 @@ class RunningCall:
             facts=facts,
             reservation=reservation,
         )
-        self._request = request
+        self._forwarder = Forwarder(
+            runtime=runtime,
+            request=request,
+            request_id=self.public_id,
+            kind=kind,
+            is_stream=self.is_stream,
+            native=native,
+        )
+        self._interruption = Interruption()
         self._answer: Completion | None = None
-        self._stream: AsyncGenerator[list[Chunk], None] | None = None
         self._first_batch: list[Chunk] | None = None
-        self._reader: asyncio.Task[Any] | None = None
-        self._has_aborted = False
         self._has_let_go = False
-        self._abort_error: AppError | None = None
         self._ended: asyncio.Event | None = None
-        self._failure: UpstreamError | None = None
 
     @property
     def status(self) -> CallStatus | None:
@@ -237,17 +210,17 @@ class RunningCall:
                     await self.runtime.journal.wait_until_synced()
                 if batch:
                     yield batch
-                batch = await self._next_batch()
+                batch = await self._interruption.wait(self._forwarder.next_events)
             rest = screen.flush() if screen is not None else None
             self._settle(CallStatus.OK, is_final=True)
             self._keep()
             await self.runtime.journal.wait_until_synced()
             if rest:
                 yield rest
-        except _Aborted:
-            self._settle_aborted()
-            if self._abort_error is not None:
-                raise self._abort_error from None
+        except Interrupted:
+            self._settle_interrupted()
+            if self._interruption.error is not None:
+                raise self._interruption.error from None
         except UpstreamError as error:
             self.plan.blame(error)
             self._settle(CallStatus.ERROR, error=error)
@@ -258,19 +231,19 @@ class RunningCall:
         finally:
             # Without a status by now, the reader left: by closing this, by its cancellation or an error of its own.
             self._settle(CallStatus.CANCELLED)
-            await self._close_stream()
+            await self._forwarder.close()
 
     async def cancel(self) -> None:
         """Stop the provider and write down what came. Does nothing to a call that has ended."""
         if self.meter.status is not None:
             return
         self.abort(None)
-        if self._reader is not None and self._reader is not asyncio.current_task():
+        if self._interruption.hits_another:
             self._ended = self._ended or asyncio.Event()
             await self._ended.wait()
         else:
-            self._settle_aborted()
-            await self._close_stream()
+            self._settle_interrupted()
+            await self._forwarder.close()
 
     def release(self) -> None:
         """Give back what was taken for a call that was let in and then never made. Does nothing to any other."""
@@ -279,12 +252,8 @@ class RunningCall:
 
     def abort(self, error: AppError | None) -> None:
         """Make the reading end: with `error`, or as cancelled. What is being waited for is given up at once."""
-        if self.meter.status is not None or self._has_aborted:
-            return
-        self._has_aborted = True
-        self._abort_error = error
-        if self._reader is not None:
-            self._reader.cancel()
+        if self.meter.status is None:
+            self._interruption.come(error)
 
     def tick(self, now: float) -> None:
         """Let the entrance do what is due."""
@@ -326,7 +295,8 @@ class RunningCall:
         self.runtime.watched.add(self)
         try:
             while True:
-                way = await self._find_way()
+                # To find out where the call goes may take a while: a place has to become free, a pause to end.
+                way = await self._interruption.wait(plan.next)
                 begun = time.perf_counter()
                 try:
                     await self._try(way)
@@ -335,9 +305,9 @@ class RunningCall:
                 else:
                     plan.answered(time.perf_counter() - begun)
                     return
-        except _Aborted:
-            self._settle_aborted()
-            raise self._abort_error or CallCancelled() from None
+        except Interrupted:
+            self._settle_interrupted()
+            raise self._interruption.error or CallCancelled() from None
         except asyncio.CancelledError:
             self._settle(CallStatus.CANCELLED)
             raise
@@ -347,100 +317,21 @@ class RunningCall:
             self._settle(CallStatus.ERROR, error=error if isinstance(error, AppError) else AppError())
             raise
 
-    async def _find_way(self) -> Way:
-        """Return where the call goes now; to find out may take a while, which `abort` ends."""
-        if self._has_aborted:
-            raise _Aborted
-        self._reader = asyncio.current_task()
-        try:
-            return await self.plan.next()
-        except asyncio.CancelledError:
-            self._turn_cancellation()
-            raise
-        finally:
-            self._reader = None
-
     async def _try(self, way: Way) -> None:
-        route = way.route
-        target = route.target
-        provider = get_provider(target.kind)
-        if self.native_only and not self._speaks_natively(provider):
-            raise NativeOnly(self.native_only) if self._failure is None else NativeOnly.after(self._failure)
+        route, forwarder = way.route, self._forwarder
+        provider = forwarder.check(route)
         self.meter.forward(route, model=way.entry.info.name)
-        self.provider, self.upstream_model = target.provider, target.upstream_model
-        arguments: dict[str, Any] = {
-            "session": self.runtime.session_for(route),
-            "target": target,
-            "request": self._request,
-            "request_id": self.public_id,
-        }
+        self.provider, self.upstream_model = route.target.provider, route.target.upstream_model
         begun = time.perf_counter()
-        self._reader = asyncio.current_task()
         try:
-            if self._has_aborted:
-                raise _Aborted
-            if self._speaks_natively(provider):
-                await self._try_natively(cast("NativeProvider", provider), arguments)
-            elif self.is_stream:
-                self._stream = cast("AsyncGenerator[list[Chunk], None]", provider.stream(**arguments))
-                self._first_batch = await anext(self._stream)
-            elif self.kind == CAPABILITY_EMBEDDINGS:
-                self._take_completion(await provider.embed(**arguments))
-            else:
-                self._take_completion(await provider.complete(**arguments))
-        except asyncio.CancelledError:
-            self._turn_cancellation()
-            raise
-        except StopAsyncIteration:
-            raise UpstreamBroken(f"Provider {target.provider!r} ended its answer before it began.") from None
-        except UpstreamError as error:
-            self._failure = error
-            raise
+            answer = await self._interruption.wait(lambda: forwarder.ask(provider, route))
         finally:
-            self._reader = None
             self.upstream_seconds += time.perf_counter() - begun
-
-    def _speaks_natively(self, provider: object) -> bool:
-        return (
-            self.native is not None
-            and isinstance(provider, NativeProvider)
-            and self.native_dialect in provider.native_dialects
-        )
-
-    async def _try_natively(self, provider: NativeProvider, arguments: dict[str, Any]) -> None:
-        del arguments["request"]
-        arguments["body"] = self.native
-        arguments["headers"] = self.native_headers
-        if self.is_stream:
-            self._stream = cast("AsyncGenerator[list[Chunk], None]", provider.stream_native(**arguments))
-            self._first_batch = await anext(self._stream)
+        if isinstance(answer, Completion):
+            self.meter.completion = answer
+            self.meter.usage = answer.usage
         else:
-            self._take_completion(await provider.complete_native(**arguments))
-
-    async def _next_batch(self) -> list[Chunk] | None:
-        if self._has_aborted:
-            raise _Aborted
-        assert self._stream is not None
-        self._reader = asyncio.current_task()
-        try:
-            return await anext(self._stream)
-        except StopAsyncIteration:
-            return None
-        except asyncio.CancelledError:
-            self._turn_cancellation()
-            raise
-        finally:
-            self._reader = None
-
-    def _turn_cancellation(self) -> None:
-        """Raise _Aborted when `abort` was the cause of the cancellation being handled; the cancellation is then undone."""
-        if self._has_aborted and self._reader is not None:
-            self._reader.uncancel()
-            raise _Aborted from None
-
-    def _take_completion(self, completion: Completion) -> None:
-        self.meter.completion = completion
-        self.meter.usage = completion.usage
+            self._first_batch = answer
 
     async def _screened(self) -> Completion:
         """Return the answer as the guardrails let it through. Raise ContentBlocked; the call is then settled."""
@@ -470,8 +361,8 @@ class RunningCall:
                 cost_micros=self.cost_micros or 0,
             )
 
-    def _settle_aborted(self) -> None:
-        self._settle(CallStatus.CANCELLED, error=self._abort_error)
+    def _settle_interrupted(self) -> None:
+        self._settle(CallStatus.CANCELLED, error=self._interruption.error)
 
     def _settle(self, status: CallStatus, *, error: AppError | None = None, is_final: bool = False) -> None:
         if self.meter.status is not None:
@@ -481,9 +372,7 @@ class RunningCall:
         finally:
             self.runtime.watched.discard(self)
             usage = self.meter.usage or Usage()
-            self._let_go(
-                tokens=usage.prompt_tokens + usage.completion_tokens, cost_micros=self.meter.cost_micros or 0
-            )
+            self._let_go(tokens=usage.prompt_tokens + usage.completion_tokens, cost_micros=self.meter.cost_micros or 0)
             if self._ended is not None:
                 self._ended.set()
 
@@ -500,8 +389,3 @@ class RunningCall:
         if self.reservation is not None:
             self.runtime.budgets.settle(self.reservation, cost_micros)
             learn_prompt(self.meter)
-
-    async def _close_stream(self) -> None:
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            await stream.aclose()

@@ -22,6 +22,7 @@ from apps.gateway.selectors import Caller
 from apps.gateway.services.caching import CacheControl, find_cached, read_vector
 from apps.gateway.services.calls import RunningCall
 from apps.gateway.services.facts import bound_answer, gather_facts
+from apps.gateway.services.forwarding import NativeRequest
 from apps.gateway.services.guarding import screen_input
 from apps.gateway.services.routing import Plan, choose_model, take_wishes
 from apps.gateway.services.spending import reserve_cost
@@ -92,8 +93,8 @@ async def prepare_call(
     """Authorise a call and count it against the limits; nothing is forwarded before `start` or `result`.
 
     `tags` were given beside the request; `native` and what follows are about the body as the client sent it, see
-    RunningCall; `disables_fallbacks` and `cache_control` are what the client wants of routing and the cache. The call has to be read to its end, cancelled, or
-    released.
+    NativeRequest; `disables_fallbacks` and `cache_control` are what the client wants of routing and the cache. The call has
+    to be read to its end, cancelled, or released.
     """
     snapshot = runtime.catalogue.snapshot or await runtime.catalogue.ready()
     name = request.get("model")
@@ -113,9 +114,7 @@ async def prepare_call(
         )
         facts = replace(facts, answer_tokens=bound_answer(request))
     request_id = request_id or uuid7()
-    screen = await screen_input(
-        caller=caller, request=request, facts=facts, runtime=runtime, request_id=request_id
-    )
+    screen = await screen_input(caller=caller, request=request, facts=facts, runtime=runtime, request_id=request_id)
     if screen is not None:
         request = screen.request
         if screen.has_changed or screen.filters_answers:
@@ -160,10 +159,7 @@ async def prepare_call(
         facts=facts,
         admission=admission,
         reservation=reservation,
-        native=native,
-        native_dialect=native_dialect,
-        native_headers=native_headers,
-        native_only=native_only,
+        native=NativeRequest(native, native_dialect, native_headers or {}, native_only),
         cache=cache,
         screen=screen,
     )
