@@ -116,7 +116,7 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(
                         condition=models.Q(
                             models.Q(
-                                ("status__in", ACTIVE), ("finished_at__isnull", True), ("holder_id__isnull", False)
+                                ("finished_at__isnull", True), ("holder_id__isnull", False), ("status__in", ACTIVE)
                             ),
                             models.Q(models.Q(("status__in", ACTIVE), _negated=True), ("finished_at__isnull", False)),
                             _connector="OR",

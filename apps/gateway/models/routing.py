@@ -83,7 +83,10 @@ class RoutingRule(Entity):
         help_text="Model or alias that the calls go to; empty keeps the one that was asked for.",
     )
     deployments = models.ManyToManyField(
-        Deployment, blank=True, related_name="+", help_text="Only these, by priority; empty for all that serve the model."
+        Deployment,
+        blank=True,
+        related_name="+",
+        help_text="Only these, by priority; empty for all that serve the model.",
     )
     fallbacks = fallback_field("When no deployment answers.")
     context_fallbacks = fallback_field("When the prompt is too long for the model.")

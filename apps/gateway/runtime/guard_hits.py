@@ -12,8 +12,6 @@ import fcntl
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +28,7 @@ from apps.events.services import publish
 from apps.gateway.events import GuardrailTriggered
 from apps.gateway.models import GuardHit
 from apps.gateway.runtime.metrics import GUARD_HITS
+from apps.gateway.runtime.orphans import held
 
 logger = structlog.get_logger(__name__)
 
@@ -179,7 +178,7 @@ def take_over(directory: Path) -> int:
     """Record what processes that are gone left behind; return the number of files. Raise what the database raises."""
     taken = 0
     for path in sorted(directory.glob(f"[!.]*{SUFFIX}")):
-        with _held(path) as fd:
+        with held(path) as fd:
             if fd is None:
                 continue
             offset = 0
@@ -274,25 +273,6 @@ def _read_line(fields: dict[str, Any]) -> list[GuardHit]:
         )
         for hit_id, policy_id, detector, kind, mode, direction, count in fields["h"]
     ]
-
-
-@contextmanager
-def _held(path: Path) -> Iterator[int | None]:
-    """Open and lock a file; None when its writer lives, somebody else is at it, or it is gone."""
-    try:
-        fd = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        yield None
-        return
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-            return
-        yield fd if path.exists() else None
-    finally:
-        os.close(fd)
 
 
 def _hex(value: UUID | None) -> str:

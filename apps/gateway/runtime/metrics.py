@@ -34,7 +34,9 @@ ATTEMPTS = Counter(
     "portico_gateway_attempts", "Times that a call was sent to a deployment, by outcome.", ("provider", "outcome")
 )
 FALLBACKS = Counter(
-    "portico_gateway_fallbacks", "Calls that another model answered than the one meant, by the reason.", ("model", "reason")
+    "portico_gateway_fallbacks",
+    "Calls that another model answered than the one meant, by the reason.",
+    ("model", "reason"),
 )
 RULE_HITS = Counter("portico_gateway_rule_hits", "Calls that a routing rule decided.", ("rule",))
 RULE_FAILURES = Counter("portico_gateway_rule_failures", "Times that a routing rule could not be asked.", ("rule",))
@@ -59,10 +61,14 @@ JOURNAL_LAG_BYTES = Gauge(
     multiprocess_mode="livesum",
 )
 JOURNAL_REJECTED = Counter("portico_gateway_journal_rejected", "Usage records that the database will never take.")
-CACHE_LOOKUPS = Counter("portico_gateway_cache_lookups", "Calls that the cache was asked for, by what it did.", ("state",))
+CACHE_LOOKUPS = Counter(
+    "portico_gateway_cache_lookups", "Calls that the cache was asked for, by what it did.", ("state",)
+)
 CACHE_SAVED = Counter("portico_gateway_cache_saved_micros", "What hits of the cache spared, in millionths of a dollar.")
 GUARD_HITS = Counter(
-    "portico_gateway_guard_hits", "What guardrails found in prompts and answers.", ("detector", "kind", "mode", "direction")
+    "portico_gateway_guard_hits",
+    "What guardrails found in prompts and answers.",
+    ("detector", "kind", "mode", "direction"),
 )
 LIMITER_ERRORS = Counter("portico_gateway_limiter_errors", "Times that limits could not be checked in Redis.")
 BUDGET_ERRORS = Counter("portico_gateway_budget_errors", "Times that budgets could not be asked for in the database.")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import structlog
 from apps.billing.services.recording import UsageEntry
 from apps.gateway.runtime.journal import SUFFIX
 from apps.gateway.runtime.lines import LineReader
+from apps.gateway.runtime.orphans import held
 from apps.gateway.runtime.writing import write_entries
 
 logger = structlog.get_logger(__name__)
@@ -30,30 +29,10 @@ def replay_orphans(directory: Path) -> int:
     """
     recorded = 0
     for path in sorted(directory.glob(f"*{SUFFIX}")) if directory.is_dir() else ():
-        with _held(path) as fd:
+        with held(path) as fd:
             if fd is not None:
                 recorded += _replay(path, fd)
     return recorded
-
-
-@contextmanager
-def _held(path: Path) -> Iterator[int | None]:
-    """Open and lock a journal; None when its writer lives, or somebody else is at it, or it is gone."""
-    try:
-        fd = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        yield None
-        return
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-            return
-        # Another process may have deleted it between the opening and the lock.
-        yield fd if path.exists() else None
-    finally:
-        os.close(fd)
 
 
 def _replay(path: Path, fd: int) -> int:

@@ -139,9 +139,7 @@ def stand_in_price(kind: str) -> PriceCard:
         return FREE
     if settings.GATEWAY_UNPRICED_MODELS == "cap":
         micros = settings.GATEWAY_UNPRICED_MICROS
-        return PriceCard(
-            input_micros=micros, output_micros=micros, cached_micros=micros, cache_write_micros=micros
-        )
+        return PriceCard(input_micros=micros, output_micros=micros, cached_micros=micros, cache_write_micros=micros)
     return UNPRICED
 
 

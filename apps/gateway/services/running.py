@@ -49,7 +49,7 @@ def list_running_calls() -> tuple[list[RunningNow], int]:
         redis = get_redis()
         names = list(redis.scan_iter(f"{RUNNING_PREFIX}*", count=1000))
         for told in redis.mget(names) if names else ():
-            shown = orjson.loads(told) if told else {"count": 0, "calls": []}
+            shown: dict[str, Any] = orjson.loads(told) if told else {"count": 0, "calls": []}
             count += shown["count"]
             found += shown["calls"]
     except (RedisError, OSError) as error:
