@@ -27,6 +27,7 @@ FACTS = HitFacts(REQUEST, "gpt-test", ORGANIZATION, None, None, None)
 
 @pytest.fixture
 def directory(settings: Settings, tmp_path: Path) -> Path:
+    close_spool()  # of a test before, in another directory
     settings.DATA_DIR = tmp_path
     return tmp_path / "guard-hits"
 

@@ -70,7 +70,7 @@ def test_what_staff_edited_stays(monkeypatch: pytest.MonkeyPatch, tmp_path) -> N
     assert model.context_window == 256_000, "left alone by staff"
     assert Deployment.objects.get(model__name="o3").weight == 7
     assert not Deployment.objects.get(model__name="o3").is_active
-    assert Price.objects.get(model="gpt-4o").input_micros == 1
+    assert set(Price.objects.filter(model="gpt-4o").values_list("input_micros", flat=True)) == {1}
 
 
 def test_a_new_price_of_the_file_is_added_and_the_old_one_kept(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:

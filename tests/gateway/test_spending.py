@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,12 +13,13 @@ import pytest
 
 from apps.billing.models import PriceCard
 from apps.gateway.providers.base import CAPABILITY_CHAT, CAPABILITY_EMBEDDINGS, Target
+from apps.gateway.providers.tokens import count_prompt, estimate_prompt
 from apps.gateway.selectors import Route
 from apps.gateway.selectors.bound import Bound
 from apps.gateway.selectors.budgets import budgets_of
 from apps.gateway.services import spending
 from apps.gateway.services.facts import CallFacts
-from apps.gateway.services.spending import answer_bound, loose_prompt, observe_prompt, tight_prompt, worst_case
+from apps.gateway.services.spending import PromptBound, answer_bound, bound_prompt, observe_prompt, worst_case
 from tests.factories.billing import BudgetFactory
 from tests.factories.users import ApiKeyFactory
 from tests.gateway.conftest import offline_entry
@@ -66,15 +70,51 @@ def test_an_answer_is_bounded(bound: int | None, largest: int | None, request_: 
     assert answer_bound(replace(FACTS, answer_tokens=bound), entry, request_, kind) == tokens
 
 
+def tight(route: Route = ROUTE, facts: CallFacts = FACTS, text: str = "hi") -> int:
+    return PromptBound(facts, {"messages": [{"role": "user", "content": text}]}).tight(route)
+
+
 def test_a_prompt_has_a_margin_until_its_provider_has_shown_what_it_counts() -> None:
-    assert (loose_prompt(ROUTE, FACTS), tight_prompt(ROUTE, FACTS)) == (133, 133)
+    assert tight() == 133
     observe_prompt(ROUTE, estimate=10, tokens=8)
-    assert (loose_prompt(ROUTE, FACTS), tight_prompt(ROUTE, FACTS)) == (133, 80)
+    assert tight() == 80
     observe_prompt(ROUTE, estimate=9, tokens=12)
     observe_prompt(ROUTE, estimate=10, tokens=3)
     observe_prompt(ROUTE, estimate=0, tokens=50)
-    assert (loose_prompt(ROUTE, FACTS), tight_prompt(ROUTE, FACTS)) == (134, 134)
-    assert tight_prompt(ROUTE, replace(FACTS, prompt_tokens=9)) == 12
+    assert tight() == 134
+    assert tight(facts=replace(FACTS, prompt_tokens=9)) == 12
+
+
+def test_what_no_text_can_have_says_nothing_of_other_prompts() -> None:
+    observe_prompt(ROUTE, estimate=10, tokens=100_000)
+    assert tight() == 400
+
+
+@pytest.mark.parametrize("text", ["🫠🪬🪩🫥", "龘靐齉爩", "ѯѱѳѵѷ", "\x01\x02", "a̶̡̢̛", "}{;)(~`^"], ids=ascii)
+@pytest.mark.parametrize("model", ["gpt-4o", "gpt-4", "m"])
+def test_no_text_is_too_dense_for_its_bound(text: str, model: str) -> None:
+    request = {"messages": [{"role": "user", "content": text * 200}]}
+    route = replace(ROUTE, target=replace(ROUTE.target, upstream_model=model))
+    observe_prompt(route, estimate=100, tokens=90)
+    bound = PromptBound(replace(FACTS, prompt_tokens=estimate_prompt(request)), request)
+    tokens = count_prompt(request, model)
+    assert tokens > estimate_prompt(request) * 1.25
+    assert bound.loose(route) >= tokens
+    assert bound.tight(route) >= tokens
+
+
+async def test_long_prompts_are_counted_before_anybody_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+    monkeypatch.setattr(
+        spending, "count_prompt", lambda request, model: threads.append(threading.current_thread().name) or 50_000
+    )
+    runtime: Any = SimpleNamespace(loop=asyncio.get_running_loop())
+    short = await bound_prompt(runtime, replace(FACTS, prompt_tokens=20_000), {}, [ROUTE])
+    assert threads == []
+    long = await bound_prompt(runtime, replace(FACTS, prompt_tokens=20_001), {}, [ROUTE])
+    assert threads != [threading.current_thread().name]
+    assert (short.loose(ROUTE), long.tight(ROUTE)) == (80_008, 67_500)
+    assert len(threads) == 1
 
 
 @pytest.mark.django_db
@@ -103,4 +143,4 @@ def test_so_many_models_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     other = replace(ROUTE, target=replace(ROUTE.target, upstream_model="other"))
     observe_prompt(ROUTE, estimate=10, tokens=8)
     observe_prompt(other, estimate=10, tokens=8)
-    assert (tight_prompt(ROUTE, FACTS), tight_prompt(other, FACTS)) == (133, 80)
+    assert (tight(ROUTE), tight(other)) == (133, 80)

@@ -149,6 +149,8 @@ class AnswerStore:
 
     async def _flush(self) -> None:
         taken = self.tally.take()
+        if not taken:
+            return  # another flush was begun before this one ran
         try:
             await self._loader.load(lambda: _write(taken))
         except UNREACHABLE as error:

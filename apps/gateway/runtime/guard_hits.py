@@ -151,7 +151,10 @@ class HitSpool:
 
     def _run(self) -> None:
         delay = FIRST_RETRY_SECONDS
-        while True:
+        is_last = False
+        while not is_last:
+            # Asked before shipping: what was written until it was told to stop is shipped.
+            is_last = self._stop.is_set()
             try:
                 take_over(self.directory)
                 self.ship()
@@ -163,15 +166,12 @@ class HitSpool:
                 delay = min(delay * 2, MAX_RETRY_SECONDS)
             else:
                 delay = FIRST_RETRY_SECONDS
-                if not self._stop.is_set():
+                if not is_last:
                     self._written.wait(timeout=LOOK_SECONDS)
                     self._stop.wait(GATHER_SECONDS)
                     self._written.clear()
-                    continue
             finally:
                 connections.close_all()
-            if self._stop.is_set():
-                return
 
 
 def take_over(directory: Path) -> int:

@@ -32,7 +32,7 @@ from apps.gateway.services.caching import CacheControl, find_cached
 from apps.gateway.services.facts import CallFacts, bound_answer, gather_facts
 from apps.gateway.services.guarding.screening import Screen
 from apps.gateway.services.routing import Choice, choose_model, take_wishes
-from apps.gateway.services.spending import answer_bound, check_priced, loose_prompt, worst_case
+from apps.gateway.services.spending import answer_bound, bound_prompt, check_priced, worst_case
 
 Told = dict[str, Any]
 
@@ -218,9 +218,8 @@ async def _explain_limits(inquiry: _Inquiry, choice: Choice, facts: CallFacts) -
 async def _explain_budgets(inquiry: _Inquiry, choice: Choice, facts: CallFacts, *, is_hit: bool) -> None:
     entry, terms = choice.entry, inquiry.caller.terms.budgets
     answer_tokens = inquiry.told["answer_tokens"]
-    cost = max(
-        (worst_case(way, loose_prompt(way, facts), answer_tokens, inquiry.request) for way in entry.routes), default=0
-    )
+    prompt = await bound_prompt(inquiry.runtime, facts, inquiry.request, entry.routes)
+    cost = max((worst_case(way, prompt.tight(way), answer_tokens, inquiry.request) for way in entry.routes), default=0)
     inquiry.told |= {"worst_case_cost": str(from_micros(cost)), "budgets": []}
     try:
         if not is_hit:

@@ -14,6 +14,7 @@ from apps.billing.services.pricing import PriceCard
 from apps.gateway.choices import CallStatus
 from apps.gateway.providers.base import CAPABILITY_EMBEDDINGS
 from apps.gateway.providers.failures import Failure
+from apps.gateway.providers.tokens import count_prompt, known_encoding
 from apps.gateway.runtime import Runtime
 from apps.gateway.runtime.lease_book import Reservation
 from apps.gateway.selectors import ModelEntry, Route
@@ -26,7 +27,13 @@ TOKENS_PER_PRICE = 1_000_000
 ANSWER_TOKENS = 4096
 """The bound of an answer where neither the caller nor the catalogue gives one."""
 MARGIN, MARGIN_TOKENS = 1.25, 8
-"""By how much a prompt's estimate may fall short. It leans upwards already; dense data has more tokens than it says."""
+"""By how much an ordinary prompt's estimate may fall short. It leans upwards already."""
+DENSEST = 4
+"""Most tokens of a text for each estimated one: no text has more tokens than bytes, nor more than four bytes per estimated token."""
+FOREIGN_MARGIN = 1.35
+"""By how much a count may fall short where the model's vocabulary is not public."""
+AT_ONCE_TOKENS = 20_000
+"""Estimate up to which a prompt is counted on the event loop; that takes some two milliseconds."""
 MAX_RATIOS = 1000
 STANDARD_TIERS = frozenset({None, "", "default", "standard", "standard_only", "flex", "batch"})
 
@@ -72,13 +79,16 @@ async def _reserve(
         check_priced(entry.info.name, entry.routes, is_bound=bool(budgets))
         answer = answer_bound(facts, entry, request, choice.kind)
         ways += [(route, answer) for route in entry.routes]
+    if not budgets:
+        return None
+    prompt = await bound_prompt(runtime, facts, request, [route for route, _ in ways])
 
-    def dearest(prompt: Callable[[Route, CallFacts], int]) -> int:
-        return max((worst_case(route, prompt(route, facts), answer, request) for route, answer in ways), default=0)
+    def dearest(tokens: Callable[[Route], int]) -> int:
+        return max((worst_case(route, tokens(route), answer, request) for route, answer in ways), default=0)
 
     models = tuple(dict.fromkeys(entry.info.name for entry in entries))
     return await runtime.budgets.reserve(
-        budgets, facts, models=models, micros=dearest(loose_prompt), least=lambda: dearest(tight_prompt)
+        budgets, facts, models=models, micros=dearest(prompt.loose), least=lambda: dearest(prompt.tight)
     )
 
 
@@ -113,19 +123,53 @@ def answer_bound(facts: CallFacts, entry: ModelEntry, request: dict[str, Any], k
     return (entry.info.max_output_tokens or ANSWER_TOKENS) * int(request.get("n") or 1)
 
 
-def loose_prompt(route: Route, facts: CallFacts) -> int:
-    """Return a bound of the prompt's tokens that hardly any prompt passes."""
-    return max(math.ceil(facts.prompt_tokens * MARGIN) + MARGIN_TOKENS, _observed(route, facts) or 0)
+class PromptBound:
+    """How many tokens one prompt can have. It is counted when that is first asked for, as few calls need to know."""
+
+    __slots__ = ("_counts", "_facts", "_request")
+
+    def __init__(self, facts: CallFacts, request: dict[str, Any]) -> None:
+        self._facts = facts
+        self._request = request
+        self._counts: dict[str | None, int] = {}
+
+    def loose(self, route: Route) -> int:
+        """Return what no text passes, however dense; that needs no counting."""
+        return self._facts.prompt_tokens * DENSEST + MARGIN_TOKENS
+
+    def tight(self, route: Route) -> int:
+        """Return the prompt's tokens by count, and not fewer than if they are to their estimate as in the worst case seen."""
+        observed = _observed(route, self._facts)
+        if observed is None:
+            observed = math.ceil(self._facts.prompt_tokens * MARGIN) + MARGIN_TOKENS
+        return max(observed, self.count(route))
+
+    def count(self, route: Route) -> int:
+        """Return the prompt's tokens by the model's vocabulary, or by a like one with a margin."""
+        model = route.target.upstream_model
+        encoding = known_encoding(model)
+        if encoding not in self._counts:
+            found = count_prompt(self._request, model)
+            self._counts[encoding] = found if encoding is not None else math.ceil(found * FOREIGN_MARGIN)
+        return self._counts[encoding]
 
 
-def tight_prompt(route: Route, facts: CallFacts) -> int:
-    """Return the prompt's tokens if they are to their estimate as in the worst case seen; the loose bound if none was."""
-    observed = _observed(route, facts)
-    return loose_prompt(route, facts) if observed is None else observed
+async def bound_prompt(
+    runtime: Runtime, facts: CallFacts, request: dict[str, Any], routes: Sequence[Route]
+) -> PromptBound:
+    """Return the bound of a prompt; a long one is counted already, in a thread, where it holds up nobody."""
+    bound = PromptBound(facts, request)
+    if facts.prompt_tokens > AT_ONCE_TOKENS:
+        await runtime.loop.run_in_executor(None, lambda: [bound.count(route) for route in routes])
+    return bound
 
 
 def observe_prompt(route: Route, *, estimate: int, tokens: int) -> None:
-    """Learn how many tokens a provider counted for an estimate."""
+    """Learn how many tokens a provider counted for an estimate.
+
+    What no text can have came from elsewhere (a file, a search of the provider's), and says nothing of other prompts.
+    """
+    tokens = min(tokens, DENSEST * estimate)
     key = (route.target.provider, route.target.upstream_model)
     held = _ratios.get(key)
     if estimate > 0 and (held is None or tokens * held[1] > held[0] * estimate):

@@ -174,7 +174,8 @@ def test_one_machine_at_a_time_and_the_lock_is_given_back(commands, monkeypatch)
     def count_locks():
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 "
+                "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database "
+                "WHERE locktype = 'advisory' AND objsubid = 1 AND datname = current_database() "
                 "AND (classid::bigint << 32) | objid::bigint = %s",
                 [advisory_key("up:default")],
             )

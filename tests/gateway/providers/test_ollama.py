@@ -275,8 +275,18 @@ class TestEmbeddings:
         vectors = [struct.unpack("<2f", base64.b64decode(one["embedding"])) for one in completion.payload["data"]]
         assert vectors == [(0.5, 0.5), (1.0, 0.0)]
 
-    @pytest.mark.parametrize("value", [[1, 2], [[1]], [], None, 3])
-    async def test_only_texts(self, ollama: Bench, value: Any) -> None:
+    @pytest.mark.parametrize(
+        ("value", "texts"), [([15339, 1917], ["hello world"]), ([[15339], [1917]], ["hello", " world"])]
+    )
+    async def test_tokens_become_texts(self, ollama: Bench, value: Any, texts: list[str]) -> None:
+        ollama.upstream.play(Scenario(vectors=((1.0, 0.0),) * len(texts)))
+
+        await ollama.embed(input=value)
+
+        assert ollama.asked["input"] == texts
+
+    @pytest.mark.parametrize("value", [[1.5], [[True]], [-1], [1, "a"], [], None, 3])
+    async def test_only_texts_and_tokens(self, ollama: Bench, value: Any) -> None:
         with pytest.raises(UpstreamRejected) as caught:
             await ollama.embed(input=value)
 
