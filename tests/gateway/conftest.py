@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from apps.gateway.models import Provider
 from apps.gateway.providers.base import Target
 from apps.gateway.runtime import Runtime, get_runtime
 from apps.gateway.runtime import callers as callers_module
+from apps.gateway.runtime.guard_hits import close_spool
 from apps.gateway.runtime.state import close_journal
 from apps.gateway.selectors import Caller, ModelEntry, ModelInfo, Route, Snapshot
 from apps.gateway.selectors.catalogue import FREE
@@ -39,10 +40,11 @@ CREDENTIAL = "sk-the-operators-own-0123456789abcdef"
 
 
 @pytest.fixture
-def data_dir(settings: Settings, tmp_path: Path) -> Path:
-    """Give the test a journal of its own."""
+def data_dir(settings: Settings, tmp_path: Path) -> Iterator[Path]:
+    """Give the test a journal and a file of finds of its own."""
     settings.DATA_DIR = tmp_path
-    return tmp_path
+    yield tmp_path
+    close_spool(within_seconds=0.1)
 
 
 @pytest.fixture

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from apps.core.errors import PermissionRefused
 from apps.core.ids import encode_id
-from apps.gateway.choices import CallStatus, ProviderKind
+from apps.gateway.choices import CallStatus
 from apps.gateway.dialects.openai_moderations import (
     BUILT_IN,
     DEFAULT_MODEL,
@@ -22,9 +21,10 @@ from apps.gateway.guards.moderation import classify
 from apps.gateway.providers.base import Completion, Target, UpstreamError, Usage
 from apps.gateway.providers.openai import OpenAIProvider, decode_object
 from apps.gateway.providers.transport import fetch
-from apps.gateway.selectors import Route, Snapshot
+from apps.gateway.selectors import Route
 from apps.gateway.selectors.catalogue import FREE
 from apps.gateway.services.facts import gather_facts
+from apps.gateway.services.guarding.moderating import find_moderation_route
 from apps.gateway.services.meter import Meter
 
 ENDPOINT = "moderations"
@@ -42,7 +42,7 @@ async def moderate(exchange: Exchange) -> None:
         raise PermissionRefused("Calls are made on account of an organization, and the caller belongs to none.")
     name = body.get("model") or DEFAULT_MODEL
     snapshot = await exchange.runtime.catalogue.ready()
-    route = None if is_built_in(name) else find_route(snapshot, name)
+    route = None if is_built_in(name) else find_moderation_route(snapshot, name)
     model = name if route is not None else BUILT_IN
     facts = gather_facts({"input": texts}, model=model)
     limits = caller.terms.limits
@@ -104,19 +104,3 @@ async def _ask(exchange: Exchange, route: Route, body: dict[str, Any]) -> dict[s
         body=orjson.dumps({**body, "model": target.upstream_model}),
     )
     return decode_object(content, target)
-
-
-def find_route(snapshot: Snapshot, name: str) -> Route | None:
-    """Return where OpenAI's moderation models are, if anywhere: its provider by name first, else any of that kind."""
-    found: Route | None = None
-    for entry in snapshot.models.values():
-        for route in entry.routes:
-            if route.target.kind == ProviderKind.OPENAI and (found is None or route.target.provider == "openai"):
-                found = route
-                if route.target.provider == "openai":
-                    return _renamed(route, name)
-    return None if found is None else _renamed(found, name)
-
-
-def _renamed(route: Route, name: str) -> Route:
-    return replace(route, target=replace(route.target, upstream_model=name), price=FREE)

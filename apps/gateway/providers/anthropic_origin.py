@@ -51,6 +51,15 @@ def make_plain(request: dict[str, Any], model: str, *, keeps_cache_marks: bool =
     return plain
 
 
+def without_thoughts(request: dict[str, Any]) -> dict[str, Any]:
+    """Return the request without the signed thoughts of a Claude that took an earlier turn; nobody else knows the field."""
+    messages = request["messages"]
+    if not any("thinking_blocks" in message for message in messages):
+        return request
+    kept = [{name: value for name, value in message.items() if name != "thinking_blocks"} for message in messages]
+    return {**request, "messages": kept}
+
+
 def _plain_message(message: dict[str, Any], *, keeps_marks: bool, keeps_thoughts: bool) -> dict[str, Any]:
     plain = {name: value for name, value in message.items() if name not in ("thinking_blocks", "cache_control")}
     if not (keeps_thoughts and message.get("tool_calls")):

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import aiohttp
 import orjson
 
-from apps.gateway.providers.anthropic_origin import ORIGIN, make_plain
+from apps.gateway.providers.anthropic_origin import ORIGIN, make_plain, without_thoughts
 from apps.gateway.providers.base import (
     CAPABILITY_CHAT,
     CAPABILITY_EMBEDDINGS,
@@ -116,6 +116,8 @@ class OpenAIProvider:
         """Return the request as the upstream shall see it: everything passed on, the model under its own name."""
         if ORIGIN in request:
             request = make_plain(request, target.upstream_model, keeps_cache_marks=self.keeps_cache_marks)
+        else:
+            request = without_thoughts(request)
         return {**request, "model": target.upstream_model}
 
     def build_headers(self, *, target: Target, request_id: str) -> dict[str, str]:

@@ -67,6 +67,13 @@ class TestPassThrough:
         assert openai.asked["x_new"] == {"a": 1}
         assert openai.asked["temperature"] == 0.5
 
+    async def test_signed_thoughts_of_another_provider_stay_here(self, openai: Bench) -> None:
+        told = {"role": "assistant", "content": "4", "thinking_blocks": [{"type": "thinking", "signature": "s"}]}
+        await openai.complete(messages=[{"role": "user", "content": "2+2"}, told, {"role": "user", "content": "+1"}])
+
+        assert openai.asked["messages"][1] == {"role": "assistant", "content": "4"}
+        assert "thinking_blocks" in told
+
     async def test_usage_is_always_asked_for(self, openai: Bench) -> None:
         await openai.stream(stream_options={"include_usage": False, "include_obfuscation": False})
 
