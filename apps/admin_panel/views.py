@@ -43,6 +43,7 @@ SECTIONS: list[tuple[str, list[tuple[str, str, str]]]] = [
         [
             ("conversations.Conversation", "Conversations", "forum"),
             ("conversations.Message", "Messages", "chat_bubble"),
+            ("conversations.ConversationSummary", "Summaries", "summarize"),
             ("conversations.Run", "Running answers", "bolt"),
             ("conversations.AnsweringProcess", "Answering processes", "memory"),
         ],

@@ -66,7 +66,9 @@ EXEMPT: dict[str, str] = {
 TICKING_EVERYWHERE = frozenset({"updated_at"})
 TICKING: dict[str, frozenset[str]] = {
     "billing_repricing": frozenset({"adjusted", "amount_micros", "records"}),
-    "conversations_conversation": frozenset({"last_message_at", "last_number", "message_count", "version"}),
+    "conversations_conversation": frozenset(
+        {"last_message_at", "last_number", "message_count", "title_origin", "version"}
+    ),
     "conversations_run": frozenset({"last_seq"}),
     "django_celery_beat_periodictask": frozenset({"date_changed", "last_run_at", "total_run_count"}),
     "integrations_webhookendpoint": frozenset(
@@ -84,6 +86,7 @@ SECRET_NAME = re.compile(r"password|passwd|secret|credential|hash|checksum|signa
 PRIVATE: dict[str, frozenset[str]] = {
     "conversations_conversation": frozenset({"title"}),
     "conversations_message": frozenset({"content"}),
+    "conversations_summary": frozenset({"text"}),
     "conversations_messageversion": frozenset({"content"}),
     "oauth2_provider_devicegrant": frozenset({"device_code", "user_code"}),
     "oauth2_provider_grant": frozenset({"claims", "code", "code_challenge", "nonce"}),

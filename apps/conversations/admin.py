@@ -13,10 +13,10 @@ from django.urls import reverse
 from unfold.decorators import action
 
 from apps.conversations.forms import RevealForm
-from apps.conversations.models import AnsweringProcess, Conversation, Message, Run
+from apps.conversations.models import AnsweringProcess, Conversation, ConversationSummary, Message, Run
 from apps.conversations.services.conversations import restore_conversation, reveal_conversation
 from apps.core.actor import Actor
-from apps.core.admin import ReadOnlyModelAdmin
+from apps.core.admin import ReadOnlyModelAdmin, link_to
 from apps.core.errors import InvalidInput, NotFound
 
 # Only ids and figures: a title is the beginning of what somebody wrote.
@@ -63,9 +63,10 @@ class DeletedFilter(admin.SimpleListFilter):
 @admin.register(Conversation)
 class ConversationAdmin(MetadataAdmin):
     list_display: ClassVar[Any] = METADATA
-    fields: ClassVar[Any] = (*METADATA, "version", "updated_at")
+    fields: ClassVar[Any] = (*METADATA, "title_origin", "version", "updated_at", "summarized")
     list_filter: ClassVar[Any] = (DeletedFilter, "model", "last_message_at")
     list_select_related: ClassVar[Any] = ("organization", "user")
+    readonly_fields: ClassVar[Any] = ("summarized",)
     search_fields: ClassVar[Any] = ("=user__email", "=organization__slug", "=model")
     ordering: ClassVar[Any] = ("-last_message_at", "-id")
     actions: ClassVar[Any] = ("restore",)
@@ -78,6 +79,15 @@ class ConversationAdmin(MetadataAdmin):
     def has_reveal_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         """Ask for the permission of its own that reading takes."""
         return request.user.has_perm("conversations.reveal_conversation")
+
+    @admin.display(description="summary")
+    def summarized(self, row: Conversation) -> Any:
+        """Tell of the summary by its figures, with a link to its page."""
+        summary = ConversationSummary.objects.filter(conversation=row).first()
+        if summary is None:
+            return "None yet"
+        words = f"{summary.message_count} messages, {summary.model or summary.get_method_display()}"
+        return link_to(ConversationSummary, summary.id, f"{words}, {summary.made_at:%Y-%m-%d %H:%M} UTC")
 
     @admin.action(description="Restore deleted conversations", permissions=["restore"])
     def restore(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> None:
@@ -107,6 +117,7 @@ class ConversationAdmin(MetadataAdmin):
             "form": form,
             "is_revealed": request.method == "POST" and form.is_valid(),
             "rows": rows,
+            "summary": ConversationSummary.objects.filter(conversation=conversation).first() if rows else None,
             "back": reverse("admin:conversations_conversation_change", args=[conversation.id]),
         }
         return TemplateResponse(request, "admin/conversations/conversation/reveal.html", context)
@@ -128,6 +139,21 @@ class MessageAdmin(MetadataAdmin):
     list_filter: ClassVar[Any] = ("role", "status", "model", "created_at")
     search_fields: ClassVar[Any] = ("=error_code", "=model")
     ordering: ClassVar[Any] = ("-id",)
+
+
+@admin.register(ConversationSummary)
+class ConversationSummaryAdmin(MetadataAdmin):
+    list_display: ClassVar[Any] = (
+        "public_id", "conversation", "method", "model", "message_count", "cost", "made_at",
+    )  # fmt: skip
+    fields: ClassVar[Any] = (*list_display, "last_message", "created_at")
+    list_filter: ClassVar[Any] = ("method", "model", "made_at")
+    search_fields: ClassVar[Any] = ("=model", "=conversation__user__email")
+    ordering: ClassVar[Any] = ("-made_at", "-id")
+
+    @admin.display(description="cost (USD)", ordering="cost_micros")
+    def cost(self, row: ConversationSummary) -> str:
+        return row.cost
 
 
 @admin.register(Run)

@@ -32,3 +32,13 @@ class RunStatus(models.TextChoices):
 
 ACTIVE = (RunStatus.QUEUED, RunStatus.RUNNING)
 ENDED = (RunStatus.COMPLETE, RunStatus.CANCELLED, RunStatus.INTERRUPTED, RunStatus.FAILED)
+
+
+class TitleOrigin(models.TextChoices):
+    """Where a conversation's title comes from. A model is asked once at the most, and never after a person."""
+
+    WORDS = "words", "First words"
+    ASKED = "asked", "First words, a model was asked"
+    KEPT = "kept", "First words, no model had a better one"
+    MODEL = "model", "A model"
+    PERSON = "person", "A person"

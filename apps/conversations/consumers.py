@@ -22,7 +22,7 @@ from apps.conversations.runtime.database import UNREACHABLE, in_database
 from apps.conversations.runtime.desk import current_desk
 from apps.conversations.selectors.runs import find_run
 from apps.conversations.services.answering import begin_answer, cancel_answer
-from apps.conversations.services.following import RunFollower
+from apps.conversations.services.following import COMPLETED, RunEvent, RunFollower
 from apps.conversations.services.keeping import ensure_kept
 from apps.conversations.services.runs import repeat_of
 from apps.core.actor import Actor, ActorKind
@@ -149,12 +149,19 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             async with RunFollower(run, after=after) as follower:
                 is_over = False
                 while not is_over:
-                    for event in await follower.read(timeout_seconds=READ_SECONDS):
-                        frame = {"type": event.name, "run_id": run.public_id, "seq": event.seq, "data": event.data}
-                        await self.send_json(frame | ({"ref": ref} if ref is not None else {}))
-                        is_over = event.is_end
+                    events = await follower.read(timeout_seconds=READ_SECONDS)
+                    await self._send_events(run, ref, events)
+                    is_over = bool(events) and events[-1].is_end
+                if events[-1].name == COMPLETED:
+                    async for events in follower.read_title():
+                        await self._send_events(run, ref, events)
         except AppError as error:
             await self._refuse(ref, error)
+
+    async def _send_events(self, run: Run, ref: str | None, events: list[RunEvent]) -> None:
+        for event in events:
+            frame = {"type": event.name, "run_id": run.public_id, "seq": event.seq, "data": event.data}
+            await self.send_json(frame | ({"ref": ref} if ref is not None else {}))
 
     async def _refuse(self, ref: str | None, error: AppError) -> None:
         await self.send_json({"type": "error", "ref": ref, "error": describe(error, self.actor.request_id)})

@@ -21,6 +21,10 @@ class NotAnswerable(Unprocessable):
     code, title = "conversations.not_answerable", "There is nothing to answer here"
 
 
+class NothingToSummarize(Unprocessable):
+    code, title = "conversations.nothing_to_summarize", "There is nothing to summarize here"
+
+
 class ModelMissing(InvalidInput):
     code, title = "conversations.model_missing", "No model was named"
 

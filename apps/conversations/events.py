@@ -36,6 +36,44 @@ class ConversationChanged(DomainEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConversationTitled(DomainEvent):
+    """A model named the conversation after its first answer."""
+
+    type: ClassVar[str] = "conversation.titled"
+    aggregate_type: ClassVar[str] = "conversation"
+    example: ClassVar[dict[str, Any]] = {"model": "sandbox-small", "cost_micros": 12}
+    unheard_because: ClassVar[str] = _AUDIT_ONLY
+
+    model: str
+    cost_micros: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationSummarized(DomainEvent):
+    """A summary was stored; `message_id` is the last message it tells of, `model` empty where none answered."""
+
+    type: ClassVar[str] = "conversation.summarized"
+    aggregate_type: ClassVar[str] = "conversation"
+    is_public: ClassVar[bool] = True
+    example: ClassVar[dict[str, Any]] = {
+        "message_id": _ID,
+        "message_count": 12,
+        "method": "model",
+        "model": "sandbox-small",
+        "cost_micros": 420,
+        "characters": 640,
+    }
+    unheard_because: ClassVar[str] = _AUDIT_ONLY
+
+    message_id: UUID
+    message_count: int
+    method: str
+    model: str
+    cost_micros: int
+    characters: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConversationDeleted(DomainEvent):
     type: ClassVar[str] = "conversation.deleted"
     aggregate_type: ClassVar[str] = "conversation"

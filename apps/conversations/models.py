@@ -11,10 +11,11 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from apps.conversations.choices import ACTIVE, MessageRole, MessageStatus, RunStatus
+from apps.conversations.choices import ACTIVE, MessageRole, MessageStatus, RunStatus, TitleOrigin
 from apps.conversations.querysets import ConversationQuerySet, MessageQuerySet, RunQuerySet
 from apps.core.models import Entity, VersionedEntity
 from apps.core.money import from_micros
+from apps.gateway.choices import AnalysisMethod
 
 TITLE_LENGTH = 200
 MODEL_LENGTH = 160
@@ -31,6 +32,10 @@ class Conversation(VersionedEntity):
     organization = models.ForeignKey("users.Organization", on_delete=models.CASCADE, related_name="+")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     title = models.CharField(max_length=TITLE_LENGTH, blank=True)
+    # Empty before the first message, and for what was titled before this was kept.
+    title_origin = models.CharField(
+        max_length=16, choices=TitleOrigin.choices, default="", db_default="", blank=True, editable=False
+    )
     model = models.CharField(max_length=MODEL_LENGTH, blank=True)
     # A composite foreign key of the migration keeps it within the conversation.
     active_message = models.ForeignKey(
@@ -139,6 +144,39 @@ class MessageVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.message_id} @ {self.version}"
+
+
+class ConversationSummary(Entity):
+    """What a conversation's shown branch says, in few words; the latest one only.
+
+    It tells of `message_count` messages, the last of which is `last_message`. `digest` is that of these messages in
+    their versions: a branch with another digest has outgrown the summary.
+    """
+
+    ID_PREFIX: ClassVar[str] = "summary"
+
+    conversation = models.OneToOneField(Conversation, on_delete=models.CASCADE, related_name="summary")
+    last_message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="+")
+    message_count = models.PositiveIntegerField()
+    digest = models.CharField(max_length=64, editable=False)
+    text = models.TextField()
+    method = models.CharField(max_length=16, choices=AnalysisMethod.choices)
+    model = models.CharField(max_length=MODEL_LENGTH, blank=True)
+    cost_micros = models.PositiveBigIntegerField(default=0)
+    made_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "conversations_summary"
+        verbose_name = "summary"
+        verbose_name_plural = "summaries"
+
+    def __str__(self) -> str:
+        return self.public_id
+
+    @property
+    def cost(self) -> str:
+        """Return what the calls for it cost, a decimal string in the currency's unit."""
+        return str(from_micros(self.cost_micros))
 
 
 class AnsweringProcess(models.Model):

@@ -216,6 +216,7 @@ GATEWAY_ROUTING_SECONDS = ENV.routing_seconds
 GATEWAY_PROBE_SECONDS = ENV.probe_seconds
 GATEWAY_PROBE_MONTHS = ENV.probe_months
 ANALYSIS_MODEL = ENV.analysis_model
+CHAT_TITLES = ENV.chat_titles
 RESPONSES_KEEP_DAYS = ENV.responses_keep_days
 WEB_CONCURRENCY = ENV.web_concurrency
 

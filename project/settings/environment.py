@@ -158,6 +158,11 @@ class Environment(BaseSettings):
         alias="PORTICO_ANALYSIS_MODEL",
         description="Model of summaries, titles and the like; unset: the cheapest chat model, off: word rules only.",
     )
+    chat_titles: Literal["model", "words"] = Field(
+        "model",
+        alias="PORTICO_CHAT_TITLES",
+        description="What names a conversation after its first answer: a model, on the asker's account, or its first words.",
+    )
     responses_keep_days: int = Field(
         30,
         alias="PORTICO_RESPONSES_KEEP_DAYS",

@@ -99,12 +99,15 @@ export const api = {
   deleteConversation: (id) => json("DELETE", `/conversations/${id}`),
   restoreConversation: (id) => json("POST", `/conversations/${id}/restore`, { headers: { "Idempotency-Key": newKey() } }),
 
+  summary: (id) => json("GET", `/conversations/${id}/summary`), // null where there is none yet
+  summarize: (id) => json("POST", `/conversations/${id}/summarize`),
+
   activeBranch: (id, signal) => json("GET", `/conversations/${id}/messages?branch=active`, { signal }),
   message: (conversationId, id) => json("GET", `/conversations/${conversationId}/messages/${id}`),
   regenerate: (conversationId, id, { model, key }) =>
     json("POST", `/conversations/${conversationId}/messages/${id}/regenerate`, { body: model ? { model } : {}, headers: { "Idempotency-Key": key } }),
 
-  startRun: (body, { key, signal }) => stream("POST", "/chat/stream", { body, signal, headers: { "Idempotency-Key": key } }),
-  followRun: (runId, { after, signal }) => stream("GET", `/chat/${runId}/stream?after=${after}`, { signal }),
+  startRun: (body, { key, signal }) => stream("POST", "/chat/stream?with_title=true", { body, signal, headers: { "Idempotency-Key": key } }),
+  followRun: (runId, { after, signal }) => stream("GET", `/chat/${runId}/stream?after=${after}&with_title=true`, { signal }),
   cancelRun: (runId) => json("POST", `/chat/${runId}/cancel`, { headers: { "Idempotency-Key": newKey() } }),
 };

@@ -90,6 +90,14 @@ export class App extends Observable {
     this.changed();
   }
 
+  /** A model named a conversation, which may no longer be the one that is shown. */
+  titled(conversation) {
+    this.shelf.renew(conversation);
+    this.#threads.get(conversation.id)?.rename(conversation);
+    this.#setTitle();
+    this.changed();
+  }
+
   /** What was refused while the reader was elsewhere goes back into that conversation's composer. */
   refused(thread, { content, error }) {
     if (thread === this.thread) {

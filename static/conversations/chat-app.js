@@ -9,6 +9,7 @@ import "./composer.js";
 import "./conversation-list.js";
 import "./message-list.js";
 import "./shortcuts-dialog.js";
+import "./summary-dialog.js";
 
 const PHONE = matchMedia("(max-width: 52rem)");
 const TOUCH = matchMedia("(pointer: coarse)");
@@ -120,6 +121,7 @@ export class ChatApp extends Element {
         </main>
       </div>
       <shortcuts-dialog></shortcuts-dialog>
+      <summary-dialog></summary-dialog>
       ${this.#renderToast(app)}
       <div class="sr-only" role="status" aria-live="polite">${app.announcement}</div>
     `;
@@ -151,6 +153,10 @@ export class ChatApp extends Element {
           : html`<button class="button icon quiet sidebar-open" type="button" title="Show conversations" aria-label="Show conversations"
               aria-expanded="false" @click=${() => this.#toggleSidebar(true)}>${icons.menu}</button>`}
         <h1 class="chat-title">${title}</h1>
+        ${app.thread.conversation && app.thread.messages.length
+          ? html`<button class="button icon quiet" type="button" title="Summarize" aria-label="Summarize this conversation" aria-haspopup="dialog"
+              @click=${() => this.querySelector("summary-dialog").open(app.thread.conversation)}>${icons.summary}</button>`
+          : nothing}
         ${this.isSidebarOpen && !this.isPhone
           ? nothing
           : html`<button class="button icon quiet" type="button" title="New chat" aria-label="New chat" @click=${() => this.#startNew()}>${icons.compose}</button>`}

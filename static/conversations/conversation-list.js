@@ -12,6 +12,7 @@ import { periodOf } from "./time.js";
 export class ConversationList extends Element {
   static properties = { app: { attribute: false }, renamingId: { state: true } };
   #observer = null;
+  #formerTitle = ""; // of what is being renamed; it may get another one from a model meanwhile
 
   constructor() {
     super();
@@ -71,6 +72,7 @@ export class ConversationList extends Element {
 
   async #startRename(conversation) {
     this.renamingId = conversation.id;
+    this.#formerTitle = conversation.title;
     await this.updateComplete;
     this.querySelector(".rename-field").select();
   }
@@ -81,7 +83,7 @@ export class ConversationList extends Element {
     await this.updateComplete;
     this.#linkOf(conversation.id)?.focus();
     const wanted = title?.trim();
-    if (wanted && wanted !== conversation.title) this.app.rename(conversation, wanted);
+    if (wanted && wanted !== this.#formerTitle) this.app.rename(conversation, wanted);
   }
 
   #onRenameKey(event, conversation) {
@@ -149,7 +151,7 @@ export class ConversationList extends Element {
   }
 
   #renderRename(item) {
-    return html`<input class="rename-field" aria-label="New title" maxlength="200" .value=${item.title}
+    return html`<input class="rename-field" aria-label="New title" maxlength="200" .value=${this.#formerTitle}
       @keydown=${(event) => this.#onRenameKey(event, item)} @blur=${(event) => this.#finishRename(item, event.target.value)}>`;
   }
 

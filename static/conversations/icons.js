@@ -21,5 +21,6 @@ export const icons = {
   down: icon(svg`<path d="M10 4v11.5M5 10.5l5 5 5-5"/>`),
   chevron: icon(svg`<path d="m6 8 4 4 4-4"/>`),
   warning: icon(svg`<path d="M10 3.2 17.6 16H2.4zM10 8.2v3.6M10 13.9v.1"/>`),
+  summary: icon(svg`<path d="M3.5 4.5h13M3.5 8.5h13M3.5 12.5h7"/><path d="m15 11.5.8 1.9 1.9.8-1.9.8-.8 1.9-.8-1.9-1.9-.8 1.9-.8z" class="fill"/>`),
   keyboard: icon(svg`<rect x="2" y="5" width="16" height="10.5" rx="2"/><path d="M5 8.2h.01M8 8.2h.01M11 8.2h.01M14.5 8.2h.01M6 12.2h8"/>`),
 };

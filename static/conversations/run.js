@@ -9,16 +9,20 @@ const PATIENCE = 12;
  * and in order: the server numbers them, a reconnect asks for what comes after the last one seen, repeats are dropped.
  *
  * `open(runId, after)` makes a connection; `runId` is null until the first event named it. `linked(isLive)` hears
- * about broken and mended connections. Throws ApiError when the server refuses, AbortError when `signal` aborts.
+ * about broken and mended connections, `ended(rest)` about what is still heard after the end: a promise that the name
+ * the conversation gets, if any, has reached `apply`. Throws ApiError when the server refuses, AbortError when `signal` aborts.
  */
-export async function followRun({ open, runId = null, apply, linked, signal }) {
+export async function followRun({ open, runId = null, apply, linked, ended, signal }) {
   let seen = 0;
   let failures = 0;
   for (;;) {
+    let events = null;
     try {
       const response = await open(runId, seen);
       linked(true);
-      for await (const { id, event, data } of readEvents(response)) {
+      events = readEvents(response);
+      for (let step = await events.next(); !step.done; step = await events.next()) {
+        const { id, event, data } = step.value;
         signal.throwIfAborted();
         // What has no number (a new title, a refusal) is about now and not part of the answer.
         if (id && Number(id) <= seen) continue;
@@ -28,17 +32,34 @@ export async function followRun({ open, runId = null, apply, linked, signal }) {
         failures = 0;
         if (event === "run.started") runId = payload.run_id;
         apply(event, payload);
-        if (TERMINAL.has(event)) return;
+        if (TERMINAL.has(event)) {
+          ended(hearOut(events, apply));
+          events = null;
+          return;
+        }
       }
       signal.throwIfAborted();
     } catch (error) {
       if (signal.aborted || error.name === "AbortError") throw error;
       if (error instanceof ApiError && !error.isPassing) throw error;
       if (failures >= PATIENCE) throw error instanceof ApiError ? error : lostConnection();
+    } finally {
+      events?.return();
     }
     failures += 1;
     linked(false);
     await pause(Math.min(8000, 250 * 2 ** (failures - 1)), signal);
+  }
+}
+
+// The answer is complete; what breaks here is a name that the next visit shows.
+async function hearOut(events, apply) {
+  try {
+    for await (const { id, event, data } of events) {
+      if (!id && event !== "error") apply(event, JSON.parse(data));
+    }
+  } catch {
+    // See above.
   }
 }
 

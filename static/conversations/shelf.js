@@ -78,6 +78,14 @@ export class Shelf extends Observable {
     this.changed();
   }
 
+  /** Take in a newer state of an entry, where it stands; what is not in the list stays out. */
+  renew(conversation) {
+    const index = this.items.findIndex((item) => item.id === conversation.id);
+    if (index < 0 || this.items[index].version >= conversation.version) return;
+    this.items = this.items.with(index, conversation);
+    this.changed();
+  }
+
   /** Change title or model; when somebody else changed the conversation first, apply ours on top of theirs. */
   async patch(conversation, changes) {
     let changed;

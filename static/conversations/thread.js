@@ -24,7 +24,8 @@ const notSent = () => new ApiError({ status: 0, code: "not_sent", message: "The 
 
 /**
  * One conversation as the page shows it: the active branch from its first message to its last, and the answer that is
- * being written. `host` hears about changes that matter beyond the thread: conversationChanged(thread), answered(thread, message), refused(thread, unsent).
+ * being written. `host` hears about changes that matter beyond the thread: conversationChanged(thread), answered(thread, message),
+ * refused(thread, unsent), titled(conversation).
  */
 export class Thread extends Observable {
   conversation = null;
@@ -36,6 +37,7 @@ export class Thread extends Observable {
   #host;
   #id;
   #controller = new AbortController();
+  #epilogue = null; // what is still heard after an answer's end
 
   constructor(host, id = null) {
     super();
@@ -56,7 +58,7 @@ export class Thread extends Observable {
   }
 
   close() {
-    this.#controller.abort();
+    Promise.resolve(this.#epilogue).finally(() => this.#controller.abort());
   }
 
   /** Load conversation and active branch; go on with an answer that is being written. */
@@ -183,6 +185,7 @@ export class Thread extends Observable {
         signal: run.signal,
         apply: (event, data) => this.#apply(run, event, data),
         linked: (isLive) => this.#linked(run, isLive),
+        ended: (rest) => (this.#epilogue = rest),
       });
     } catch (error) {
       if (this.#controller.signal.aborted) return;
@@ -201,6 +204,7 @@ export class Thread extends Observable {
   #apply(run, event, data) {
     if (event === "run.started") this.#started(run, data);
     else if (event === "delta") this.#grow(run, data.text);
+    else if (event === "conversation.updated" && this.run !== run) this.#host.titled(data.conversation);
     else if (event === "conversation.updated") this.#meet(data.conversation);
     else if (data.answer) this.#finished(data);
     this.changed();
@@ -256,6 +260,7 @@ export class Thread extends Observable {
 
   /** Take in a change that was made elsewhere on the page (a new title). */
   rename(conversation) {
+    if (this.conversation && conversation.version < this.conversation.version) return;
     this.conversation = conversation;
     this.changed();
   }

@@ -63,7 +63,7 @@ async def until(condition: Callable[[], object]) -> None:
 async def settle() -> None:
     """Wait until the desk has nothing left to do."""
     desk = current_desk()
-    await until(lambda: not (desk.runs or desk.unwritten))
+    await until(lambda: not (desk.runs or desk.unwritten or desk.titles or desk.summaries))
 
 
 class Chatter:

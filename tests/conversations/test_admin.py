@@ -12,7 +12,13 @@ from django.utils import timezone
 from apps.conversations.models import Conversation
 from apps.core.ids import uuid7
 from apps.events.models import Event
-from tests.factories.conversations import AnsweringProcessFactory, ConversationFactory, MessageFactory, make_run
+from tests.factories.conversations import (
+    AnsweringProcessFactory,
+    ConversationFactory,
+    MessageFactory,
+    SummaryFactory,
+    make_run,
+)
 from tests.factories.users import UserFactory
 
 pytestmark = pytest.mark.django_db
@@ -45,7 +51,8 @@ def url(conversation: Conversation, page: str) -> str:
 
 def test_lists_and_pages_show_metadata_only(staff: Login, conversation: Conversation) -> None:
     run = make_run(conversation=conversation, owner_id=AnsweringProcessFactory().id)
-    client = staff("view_conversation", "view_message", "view_run", "view_answeringprocess")
+    summary = SummaryFactory(conversation=conversation, text=f"About {SECRET}")
+    client = staff("view_conversation", "view_conversationsummary", "view_message", "view_run", "view_answeringprocess")
     pages = [
         "/admin/conversations/conversation/",
         f"/admin/conversations/conversation/?q={conversation.public_id}",
@@ -53,6 +60,9 @@ def test_lists_and_pages_show_metadata_only(staff: Login, conversation: Conversa
         url(conversation, "change/"),
         "/admin/conversations/message/",
         f"/admin/conversations/message/{conversation.active_message_id}/change/",
+        "/admin/conversations/conversationsummary/",
+        f"/admin/conversations/conversationsummary/?q={summary.public_id}",
+        f"/admin/conversations/conversationsummary/{summary.id}/change/",
         "/admin/conversations/run/",
         f"/admin/conversations/run/{run.id}/change/",
     ]
@@ -61,6 +71,11 @@ def test_lists_and_pages_show_metadata_only(staff: Login, conversation: Conversa
         assert answer.status_code == 200, page
         assert SECRET not in answer.content.decode(), page
     assert conversation.public_id in client.get(pages[1]).content.decode()
+    page = client.get(url(conversation, "change/")).content.decode()
+    assert f"/admin/conversations/conversationsummary/{summary.id}/change/" in page
+    assert "1 messages, wise-model" in page
+    assert "0.001200" in client.get("/admin/conversations/conversationsummary/").content.decode()
+    assert "None yet" in client.get(url(ConversationFactory(), "change/")).content.decode()
     assert b"test:1" in client.get("/admin/conversations/answeringprocess/").content
     assert conversation.public_id not in client.get("/admin/conversations/conversation/?deleted=yes").content.decode()
     by_email = client.get(f"/admin/conversations/conversation/?q={conversation.user.email}").content.decode()
@@ -93,8 +108,10 @@ def test_a_reveal_needs_a_reason(staff: Login, conversation: Conversation, reaso
 
 def test_a_reveal_shows_the_content_and_is_recorded_with_its_reason(staff: Login, conversation: Conversation) -> None:
     client = staff("view_conversation", "reveal_conversation")
+    SummaryFactory(conversation=conversation, last_message=conversation.active_message, text=f"About {SECRET}")
     answer = client.post(url(conversation, "reveal/"), {"reason": "Ticket 4711, the owner asked us"})
     assert f"Once upon {SECRET}" in answer.content.decode()
+    assert f"About {SECRET}" in answer.content.decode()
     assert "no-store" in answer["Cache-Control"]
     event = Event.objects.get(type="conversation.revealed")
     assert event.payload == {"reason": "Ticket 4711, the owner asked us", "message_count": 1}

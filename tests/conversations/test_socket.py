@@ -9,14 +9,18 @@ from typing import Any
 import pytest
 from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
+from pytest_django import Settings
 
 from apps.conversations.consumers import MAX_STREAMS
 from apps.conversations.models import Message, Run
 from apps.conversations.runtime.database import in_database
 from apps.conversations.runtime.desk import current_desk
+from apps.conversations.services import titling
 from apps.conversations.urls import websocket_urlpatterns
 from apps.core.actor import ANONYMOUS
 from apps.core.ids import uuid7
+from apps.gateway.choices import AnalysisMethod
+from apps.gateway.services.analysis import Title
 from apps.users.choices import Role
 from apps.users.sockets import SocketActorMiddleware
 from tests.conversations.conftest import Chatter, settle
@@ -225,3 +229,18 @@ async def test_a_closed_socket_leaves_nothing_at_the_desk(chatter: Chatter, gate
     await socket.wire.disconnect()
     await settle()
     assert not current_desk().is_busy
+
+
+async def test_the_title_that_an_answer_leads_to_follows_it(
+    socket: Socket, gateway: FakeGateway, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.CHAT_TITLES = "model"
+
+    async def make_title(**_: Any) -> Title:
+        return Title(text="Better", method=AnalysisMethod.MODEL)
+
+    monkeypatch.setattr(titling, "make_title", make_title)
+    await socket.send(type="chat.send", ref="1", content="Hi", model="fake")
+    frames = await socket.receive_until("conversation.updated")
+    assert [frame["type"] for frame in frames[-2:]] == ["run.completed", "conversation.updated"]
+    assert (frames[-1]["seq"], frames[-1]["ref"], frames[-1]["data"]["conversation"]["title"]) == (None, "1", "Better")

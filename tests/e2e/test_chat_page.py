@@ -433,7 +433,7 @@ def test_events_are_whole_however_the_bytes_are_cut(page):
 def test_a_refusal_is_shown_where_it_happened_and_trying_again_works(page):
     problem = {"status": 429, "code": "gateway.rate_limited", "title": "x", "detail": "Three a minute; free in 12 s."}
     page.route(
-        "**/api/v3/chat/stream",
+        "**/api/v3/chat/stream*",
         lambda route: route.fulfill(status=429, content_type="application/problem+json", body=json.dumps(problem)),
     )
     write(page, "[echo:at last]")
@@ -442,7 +442,7 @@ def test_a_refusal_is_shown_where_it_happened_and_trying_again_works(page):
     expect(page.get_by_label("Message", exact=True)).to_have_value("[echo:at last]")
     page.get_by_label("Message", exact=True).press("Enter")
     expect(page.locator(".unsent .alert")).to_be_visible()
-    page.unroute("**/api/v3/chat/stream")
+    page.unroute("**/api/v3/chat/stream*")
     page.get_by_role("button", name="Try again").click()
     expect(answers(page)).to_have_text(["at last"])
     expect(page.locator(".unsent")).to_have_count(0)

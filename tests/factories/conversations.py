@@ -10,8 +10,9 @@ from django.utils import timezone
 from factory.django import DjangoModelFactory
 
 from apps.conversations.choices import MessageRole, MessageStatus, RunStatus
-from apps.conversations.models import AnsweringProcess, Conversation, Message, Run
+from apps.conversations.models import AnsweringProcess, Conversation, ConversationSummary, Message, Run
 from apps.core.ids import uuid7
+from apps.gateway.choices import AnalysisMethod
 from tests.factories.users import MembershipFactory
 
 
@@ -57,6 +58,23 @@ class MessageFactory(DjangoModelFactory):
 class AnswerFactory(MessageFactory):
     role = MessageRole.ASSISTANT
     model = "sandbox-small"
+
+
+class SummaryFactory(DjangoModelFactory):
+    """A model's summary of a conversation's last message, as it was."""
+
+    class Meta:
+        model = ConversationSummary
+
+    conversation = factory.SubFactory(ConversationFactory)
+    last_message = factory.LazyAttribute(lambda summary: MessageFactory(conversation=summary.conversation))
+    message_count = 1
+    digest = "0" * 64
+    text = "Once upon a time."
+    method = AnalysisMethod.MODEL
+    model = "wise-model"
+    cost_micros = 1200
+    made_at = factory.LazyFunction(timezone.now)
 
 
 class AnsweringProcessFactory(DjangoModelFactory):

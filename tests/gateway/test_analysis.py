@@ -67,6 +67,13 @@ async def test_a_model_summarizes_in_structured_form(strong: Upstream, caller: A
     assert [record.endpoint for record in await records()] == ["analysis"]
 
 
+async def test_whoever_asks_may_name_the_endpoint_of_the_record(strong: Upstream, caller: Actor, records) -> None:
+    strong.play(*says({"title": "Machines"}), *says({"summary": "It works."}))
+    await make_title(actor=caller, source=TEXT, endpoint="conversations.title")
+    await summarize(actor=caller, source=TEXT, endpoint="conversations.summary")
+    assert [record.endpoint for record in await records()] == ["conversations.title", "conversations.summary"]
+
+
 async def test_without_the_capability_the_prompt_asks_for_json(strong: Upstream, caller: Actor) -> None:
     strong.play(*says('Here you are:\n```json\n{"title": "“A machine.”"}\n```'))
     title = await make_title(actor=caller, source=TEXT, model="alias")

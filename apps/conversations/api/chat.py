@@ -38,6 +38,14 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 WAIT_SECONDS = 3600.0
 CANCEL_SECONDS = 5.0
 EVENT_STREAM = "text/event-stream"
+WITH_TITLE = OpenApiParameter(
+    "with_title",
+    bool,
+    description=(
+        "After `run.completed`, keep the stream open while a model names the conversation (a minute at the most): the "
+        "new title comes as `conversation.updated`."
+    ),
+)
 STREAMED = OpenApiResponse(
     OpenApiTypes.STR,
     description=(
@@ -71,6 +79,12 @@ async def wait_for_end(view: AsyncView, run: Run, *, timeout_seconds: float) -> 
     async with RunFollower(run, after=ONLY_THE_END, credential=view.credential) as follower:
         events = await follower.read(timeout_seconds=timeout_seconds)
     return events[-1] if events else None
+
+
+def terms_of(view: AsyncView) -> dict[str, Any]:
+    """Return for whom a run is streamed and whether the title that it leads to is waited for."""
+    with_title = view.request.query_params.get("with_title") == "true"
+    return {"credential": view.credential, "request_id": view.actor.request_id, "with_title": with_title}
 
 
 class ChatView(AsyncView):
@@ -132,14 +146,14 @@ class ChatStreamView(AsyncView):
         operation_id="chat_stream",
         request=ChatInput,
         responses={(200, EVENT_STREAM): STREAMED},
-        parameters=[IDEMPOTENCY_KEY],
+        parameters=[IDEMPOTENCY_KEY, WITH_TITLE],
         examples=[examples.sent(examples.CHAT), examples.answered(examples.STREAM, media_type=EVENT_STREAM)],
     )
     @keyed
     async def post(self, request: Request) -> HttpResponseBase:
         asked, repeat = read_chat(request)
         run = await begin_answer(actor=self.actor, asked=asked, repeat=repeat)
-        return stream_run(run, after=0, credential=self.credential, request_id=self.actor.request_id)
+        return stream_run(run, after=0, **terms_of(self))
 
 
 class RunStreamView(AsyncView):
@@ -155,6 +169,7 @@ class RunStreamView(AsyncView):
         parameters=[
             OpenApiParameter("after", int, description="Number of the last event seen."),
             OpenApiParameter("Last-Event-ID", int, OpenApiParameter.HEADER),
+            WITH_TITLE,
         ],
         examples=[examples.answered(examples.STREAM, media_type=EVENT_STREAM)],
     )
@@ -163,7 +178,7 @@ class RunStreamView(AsyncView):
         if not (text.isascii() and text.isdigit() and len(text) < 10):
             raise InvalidInput("after: the number of an event.", errors={"after": ["The number of an event."]})
         run = await in_database(find_run, actor=self.actor, run_id=id_in_path(Run, run_id))
-        return stream_run(run, after=int(text), credential=self.credential, request_id=self.actor.request_id)
+        return stream_run(run, after=int(text), **terms_of(self))
 
 
 class RunCancelView(AsyncView):

@@ -45,6 +45,17 @@ ANSWER: dict[str, Any] = {
     "siblings": [CONVERSATION["active_message_id"]],
 }
 RUNNING: dict[str, Any] = {**ANSWER, "content": "", "status": "running", "usage": None}
+SUMMARY: dict[str, Any] = {
+    "conversation_id": CONVERSATION["id"],
+    "text": "The keeper looks for a name for the cat; Fresnel and Beacon are suggested.",
+    "method": "model",
+    "model": "gpt-5-mini",
+    "message_id": ANSWER["id"],
+    "message_count": 2,
+    "cost": "0.000120",
+    "is_outdated": False,
+    "made_at": "2026-11-21T09:01:00Z",
+}
 CHAT = {"content": QUESTION["content"], "model": "sandbox-small"}
 STREAM = (
     'id: 1\nevent: run.started\ndata: {"run_id":"run_01kar3d6f5fs3r8c1x2v9w0d7k","conversation":{…},"message":{…},"answer":{…}}\n\n'

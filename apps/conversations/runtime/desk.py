@@ -66,6 +66,9 @@ class Desk:
         self.reserved: set[UUID] = set()
         self.unwritten: dict[UUID, LocalRun] = {}
         self.unannounced: set[str] = set()
+        # What is asked of models beside the answers: titles by run, summaries by conversation and digest.
+        self.titles: dict[UUID, asyncio.Task[None]] = {}
+        self.summaries: dict[tuple[UUID, str], asyncio.Task[None]] = {}
         self.watches: dict[Credential, set[Callable[[], None]]] = defaultdict(set)
         self.services: dict[str, asyncio.Task[None]] = {}
         self._waiting: dict[UUID, set[asyncio.Event]] = defaultdict(set)

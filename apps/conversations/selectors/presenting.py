@@ -11,6 +11,7 @@ from uuid import UUID
 from apps.conversations.choices import MessageStatus
 from apps.conversations.models import Conversation, Message, Run
 from apps.conversations.selectors.outline import Outline, outline_of
+from apps.conversations.selectors.summaries import Material
 from apps.core.ids import encode_id
 
 
@@ -31,6 +32,24 @@ def describe_conversation(conversation: Conversation) -> dict[str, Any]:
         "created_at": conversation.created_at,
         "updated_at": conversation.updated_at,
         "version": conversation.version,
+    }
+
+
+def describe_summary(material: Material) -> dict[str, Any] | None:
+    """Return the stored summary of some material; None where there is none."""
+    stored = material.stored
+    if stored is None:
+        return None
+    return {
+        "conversation_id": encode_id(Conversation.ID_PREFIX, stored.conversation_id),
+        "text": stored.text,
+        "method": stored.method,
+        "model": stored.model or None,
+        "message_id": message_id_text(stored.last_message_id),
+        "message_count": stored.message_count,
+        "cost": stored.cost,
+        "is_outdated": material.is_outdated,
+        "made_at": stored.made_at,
     }
 
 

@@ -28,6 +28,7 @@ from apps.conversations.services.runs import (
     start_run,
 )
 from apps.conversations.services.texts import clean_delta
+from apps.conversations.services.titling import begin_title
 from apps.conversations.services.writing import LONGEST_RETRY_SECONDS, write
 from apps.core.actor import Actor
 from apps.core.context import bound
@@ -220,6 +221,8 @@ async def _store_end(desk: Desk, run: LocalRun, ending: Ending) -> None:
     run.last_seq = ending.last_seq
     name, content = describe_end(ending.status, described)
     run.end = (ending.last_seq, name, content)
+    if ending.status == RunStatus.COMPLETE:
+        begin_title(desk, run)
 
 
 async def _finish(desk: Desk, run: LocalRun, ending: Ending) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models.functions import Now
 
-from apps.conversations.choices import ACTIVE
+from apps.conversations.choices import ACTIVE, TitleOrigin
 from apps.conversations.errors import PersonNeeded
 from apps.conversations.events import (
     ConversationChanged,
@@ -41,7 +41,11 @@ def create_conversation(*, actor: Actor, title: str = "", model: str = "") -> Co
     if title:
         check_text(title, field="title", limit=TITLE_LENGTH)
     conversation = Conversation.objects.create(
-        organization_id=actor.organization_id, user_id=actor.user_id, title=title, model=model
+        organization_id=actor.organization_id,
+        user_id=actor.user_id,
+        title=title,
+        title_origin=TitleOrigin.PERSON if title else "",
+        model=model,
     )
     publish(
         ConversationCreated(aggregate_id=conversation.id, organization_id=actor.organization_id, user_id=actor.user_id),
@@ -71,6 +75,7 @@ def change_conversation(
     fields: list[str] = []
     if "title" in change:
         conversation.title = check_text(change["title"], field="title", limit=TITLE_LENGTH)
+        conversation.title_origin = TitleOrigin.PERSON
         fields.append("title")
     if "model" in change:
         conversation.model = change["model"]
@@ -83,7 +88,7 @@ def change_conversation(
         fields.append("active_message")
     if not fields:
         return conversation
-    conversation.touch(*fields)
+    conversation.touch(*fields, "title_origin")
     publish(
         ConversationChanged(
             aggregate_id=conversation.id, organization_id=conversation.organization_id, fields=tuple(fields)

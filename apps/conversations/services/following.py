@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+
+from apps.conversations.choices import TitleOrigin
 from apps.conversations.errors import AccessWithdrawn, ResumeExpired
 from apps.conversations.models import Conversation, Run
 from apps.conversations.runtime.database import UNREACHABLE, in_database
@@ -15,10 +20,14 @@ from apps.conversations.selectors.presenting import describe_answer, describe_co
 from apps.conversations.selectors.runs import PAGE, read_standing
 from apps.conversations.services.answering import describe_end
 from apps.conversations.services.keeping import ensure_kept
+from apps.conversations.services.titling import BY_MODEL
 from apps.users.selectors.credentials import Credential
 
 POLL_SECONDS = 1.0
+# How long a title that is being made is waited for, in turns of a second and in all.
+TITLE_TURNS = 60
 START = 1
+COMPLETED = "run.completed"
 # Of whoever wants only the end.
 ONLY_THE_END = 2**31 - 1
 
@@ -99,6 +108,30 @@ class RunFollower:
             except TimeoutError:
                 continue
 
+    async def read_title(self) -> AsyncIterator[list[RunEvent]]:
+        """Yield the change that names the conversation, after the end of a completed run, and nothing each second before.
+
+        Over at once where nobody is naming it, and after a minute in any case.
+        """
+        if settings.CHAT_TITLES != BY_MODEL:
+            return
+        for _ in range(TITLE_TURNS):
+            self._event.clear()
+            is_being_made = self.run.id in self._desk.titles
+            conversation = await self._read_conversation()
+            if conversation is None or self._is_withdrawn:
+                return
+            if conversation.title_origin == TitleOrigin.MODEL:
+                yield self._tell_change(conversation)
+                return
+            # Another process does not say whether it is still at it.
+            may_be_made = self._local is None and conversation.title_origin in (TitleOrigin.WORDS, TitleOrigin.ASKED)
+            if not (is_being_made or may_be_made):
+                return
+            yield []
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._event.wait(), POLL_SECONDS)
+
     @property
     def _is_here(self) -> bool:
         return self._local is not None and not self._local.is_lost
@@ -127,12 +160,20 @@ class RunFollower:
 
     async def _note_change(self) -> list[RunEvent]:
         """Return the conversation when it was changed beside the answer, so that its reader's ETag is fresh."""
+        conversation = await self._read_conversation()
+        return [] if conversation is None else self._tell_change(conversation)
+
+    async def _read_conversation(self) -> Conversation | None:
         try:
-            conversation = await in_database(Conversation.objects.get, id=self.run.conversation_id)
+            found: Conversation = await in_database(Conversation.objects.get, id=self.run.conversation_id)
         except (*UNREACHABLE, Conversation.DoesNotExist):
-            return []
+            return None
+        return found
+
+    def _tell_change(self, conversation: Conversation) -> list[RunEvent]:
         if conversation.version == self._version:
             return []
+        self._version = conversation.version
         return [RunEvent(None, "conversation.updated", {"conversation": describe_conversation(conversation)})]
 
 

@@ -10,7 +10,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from apps.conversations.choices import MessageRole, MessageStatus
+from apps.conversations.choices import MessageRole, MessageStatus, TitleOrigin
 from apps.conversations.errors import AnswerRunning
 from apps.conversations.events import MessageDeleted, MessageEdited, MessageSent
 from apps.conversations.models import Conversation, Message, MessageVersion
@@ -80,6 +80,7 @@ def add_sent_message(
     )
     if not conversation.title and role == MessageRole.USER:
         conversation.title = derive_title(content)
+        conversation.title_origin = TitleOrigin.WORDS
     publish(
         MessageSent(
             aggregate_id=conversation.id,
@@ -93,7 +94,7 @@ def add_sent_message(
     return message
 
 
-GROWN = ("active_message", "last_number", "message_count", "last_message_at", "title", "model")
+GROWN = ("active_message", "last_number", "message_count", "last_message_at", "title", "title_origin", "model")
 
 
 @transaction.atomic

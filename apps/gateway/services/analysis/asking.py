@@ -68,13 +68,21 @@ def read_source(source: Source) -> str:
 
 
 async def ask_model(
-    *, actor: Actor, model: str, instruction: str, text: str, form: type[Form], answer_tokens: int
+    *,
+    actor: Actor,
+    model: str,
+    instruction: str,
+    text: str,
+    form: type[Form],
+    answer_tokens: int,
+    endpoint: str = ENDPOINT,
 ) -> Asked[Form]:
     """Return a model's answer about a text, in the given form.
 
     `model` empty: the operator's choice, else the cheapest that the actor may use. No answer comes of a sandbox, of a
     limit that is reached, a provider that fails, or a model that twice misses the form: the caller then has to do
-    without. Raise ModelUnknown or ModelUnsuited for a named model that the actor cannot use.
+    without. The calls are metered as `endpoint`. Raise ModelUnknown or ModelUnsuited for a named model that the actor
+    cannot use.
     """
     if not text:
         return Asked(None)
@@ -87,11 +95,18 @@ async def ask_model(
         return Asked(None)
     if entry is None or entry.info.is_sandbox:
         return Asked(None)
-    return await _ask(actor, entry, _write_messages(instruction, text, form), form, answer_tokens)
+    messages = _write_messages(instruction, text, form)
+    return await _ask(actor, entry, messages, form, answer_tokens=answer_tokens, endpoint=endpoint)
 
 
 async def _ask(
-    actor: Actor, entry: ModelEntry, messages: list[dict[str, Any]], form: type[Form], answer_tokens: int
+    actor: Actor,
+    entry: ModelEntry,
+    messages: list[dict[str, Any]],
+    form: type[Form],
+    *,
+    answer_tokens: int,
+    endpoint: str,
 ) -> Asked[Form]:
     cost = 0
     name = entry.info.name
@@ -103,7 +118,7 @@ async def _ask(
             schema = {"name": form.__name__.lower(), "schema": form.model_json_schema(), "strict": True}
             request["response_format"] = {"type": "json_schema", "json_schema": schema}
         try:
-            call = await open_chat(actor=actor, request=request, endpoint=ENDPOINT)
+            call = await open_chat(actor=actor, request=request, endpoint=endpoint)
             completion = await call.result()
         except AppError as error:
             logger.info("analysis_without_model", code=error.code, model=name)

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from apps.core.actor import Actor
-from apps.gateway.services.analysis.asking import Source, ask_model, read_content, read_source
+from apps.gateway.services.analysis.asking import ENDPOINT, Source, ask_model, read_content, read_source
 from apps.gateway.services.analysis.extracting import extract_keywords, extract_summary, extract_title
 from apps.gateway.services.analysis.findings import Summary, Tags, Title, Topic, Topics
 from apps.gateway.services.analysis.tokens import shorten
@@ -47,10 +47,12 @@ class TopicsForm(_Form):
     topics: list[WeightedTopic] = Field(min_length=1)
 
 
-async def summarize(*, actor: Actor, source: Source, model: str = "", max_words: int = 120) -> Summary:
+async def summarize(
+    *, actor: Actor, source: Source, model: str = "", max_words: int = 120, endpoint: str = ENDPOINT
+) -> Summary:
     """Say in at most about `max_words` words what a text or conversation says, in its own language.
 
-    Like every analysis: metered as endpoint `analysis` on the actor's account; what no model answers is found without
+    Like every analysis: metered on the actor's account, as endpoint `analysis` unless the caller names its own; what no model answers is found without
     one (`method` says which). Raise ModelUnknown or ModelUnsuited for a named `model` that the actor cannot use.
     """
     text = read_source(source)
@@ -62,6 +64,7 @@ async def summarize(*, actor: Actor, source: Source, model: str = "", max_words:
         text=text,
         form=SummaryForm,
         answer_tokens=max_words * 4 + 200,
+        endpoint=endpoint,
     )
     if asked.form is not None:
         return Summary(text=asked.form.summary, **asked.origin())
@@ -69,7 +72,9 @@ async def summarize(*, actor: Actor, source: Source, model: str = "", max_words:
     return Summary(text=found, **asked.origin())
 
 
-async def make_title(*, actor: Actor, source: Source, model: str = "", length: int = TITLE_LENGTH) -> Title:
+async def make_title(
+    *, actor: Actor, source: Source, model: str = "", length: int = TITLE_LENGTH, endpoint: str = ENDPOINT
+) -> Title:
     """Name a text or conversation in at most `length` characters, in its own language. See `summarize`."""
     text = read_source(source if isinstance(source, str) else source[:4])
     instruction = (
@@ -77,7 +82,13 @@ async def make_title(*, actor: Actor, source: Source, model: str = "", length: i
         "without quotation marks and without a full stop."
     )
     asked = await ask_model(
-        actor=actor, model=model, instruction=instruction, text=text, form=TitleForm, answer_tokens=200
+        actor=actor,
+        model=model,
+        instruction=instruction,
+        text=text,
+        form=TitleForm,
+        answer_tokens=200,
+        endpoint=endpoint,
     )
     if asked.form is not None:
         title = asked.form.title.strip("\"'“”„«»` ").rstrip(".") or NO_TITLE
