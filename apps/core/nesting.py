@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 MAX_DEPTH = 100
 """Deepest nesting of a request; schemas of tools are the deepest honest ones, at a dozen or two."""
 
@@ -23,3 +25,15 @@ def is_too_deep(value: Any, *, body: bytes) -> bool:
             return False
         level = following
     return True
+
+
+def load_shallow(text: str) -> Any:
+    """Return the value of a JSON text that stands within JSON.
+
+    Raise orjson.JSONDecodeError for what is no JSON, and for what is nested too deeply to be written as part of another
+    value: the parser goes down four times as deep as the writer does.
+    """
+    value = orjson.loads(text)
+    if is_too_deep(value, body=text.encode()):
+        raise orjson.JSONDecodeError(f"nested more than {MAX_DEPTH} levels deep", text, 0)
+    return value

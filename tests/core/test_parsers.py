@@ -2,11 +2,12 @@
 
 from io import BytesIO
 
+import orjson
 import pytest
 from rest_framework.exceptions import ParseError
 
 from apps.core.api.parsers import JSONParser
-from apps.core.nesting import MAX_DEPTH
+from apps.core.nesting import MAX_DEPTH, load_shallow
 
 
 def test_it_returns_the_value():
@@ -42,3 +43,10 @@ def test_the_api_answers_400(client):
     assert answer.status_code == 400
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json()["code"] == "parse_error"
+
+
+def test_json_within_json_is_as_shallow_as_its_surroundings():
+    assert load_shallow('{"a": [1, "é"]}') == {"a": [1, "é"]}
+    assert isinstance(load_shallow("[" * MAX_DEPTH + "]" * MAX_DEPTH), list)
+    with pytest.raises(orjson.JSONDecodeError, match="levels deep"):
+        load_shallow("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1))

@@ -18,7 +18,7 @@ def test_a_bare_request_has_a_prompt_and_nothing_else() -> None:
 
 @pytest.mark.parametrize(
     ("fields", "bound"),
-    [({"max_tokens": 10}, 10), ({"max_completion_tokens": 7, "max_tokens": 10}, 7), ({"max_tokens": 10, "n": 3}, 30)],
+    [({"max_tokens": 10}, 10), ({"max_completion_tokens": 7, "max_tokens": 10}, 10), ({"max_tokens": 10, "n": 3}, 30)],
 )
 def test_the_answer_is_bound_by_all_its_choices(fields: dict[str, int], bound: int) -> None:
     assert gather_facts({"messages": MESSAGES, **fields}, model="m").answer_tokens == bound

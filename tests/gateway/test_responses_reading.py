@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from apps.gateway.dialects.responses import OpenAIResponses, Prior, read_request
 from apps.gateway.dialects.responses.items import open_thoughts, seal_thoughts
 from apps.gateway.dialects.responses.objects import parse_id, response_of_item
+from apps.gateway.dialects.responses.tools import decode_custom, decode_shell
 from apps.gateway.errors import ParameterInvalid, ParameterMissing
 
 FUNCTION = {"type": "function", "name": "weather", "parameters": {"type": "object"}, "strict": True, "description": "d"}
@@ -318,3 +320,26 @@ def test_names_that_are_none_lead_nowhere() -> None:
     assert (parse_id("resp_x"), parse_id("")) == (None, None)
     names = ("msg_1", "", "msg_" + "g" * 36)
     assert [response_of_item(name) for name in names] == [None, None, None]
+
+
+@pytest.mark.parametrize("kind", [None, 5, [], {}], ids=["none", "number", "array", "object"])
+def test_a_part_of_a_result_has_a_type(kind: Any) -> None:
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+    with pytest.raises(ParameterMissing) as refused:
+        read([call, {"type": "function_call_output", "call_id": "c", "output": [{"type": kind}]}])
+    assert refused.value.param == "input[1].output[0].type"
+
+
+@pytest.mark.parametrize(
+    "sealed",
+    ["portico1:é", "portico1:*", "portico1:gA==", "portico1:" + base64.b64encode(b"[" * 300 + b"]" * 300).decode()],
+    ids=["not ascii", "not base64", "not utf-8", "too deep"],
+)
+def test_a_broken_seal_holds_nothing(sealed: str) -> None:
+    assert open_thoughts(sealed) == []
+
+
+def test_shells_and_custom_tools_take_arguments_that_are_too_deep_for_what_they_are() -> None:
+    deep = '{"input":' * 300 + "1" + "}" * 300
+    assert decode_custom(deep) == deep
+    assert decode_shell(deep)["command"] == []

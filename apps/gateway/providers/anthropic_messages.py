@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from apps.core.nesting import load_shallow
 from apps.gateway.providers.base import UpstreamRejected
 
 Block = dict[str, Any]
@@ -184,7 +185,7 @@ def _decode_arguments(arguments: object) -> dict[str, Any]:
     if isinstance(arguments, dict):
         return arguments
     try:
-        decoded = orjson.loads(arguments) if isinstance(arguments, str) and arguments.strip() else {}
+        decoded = load_shallow(arguments) if isinstance(arguments, str) and arguments.strip() else {}
     except orjson.JSONDecodeError:
         # What the model wrote in an earlier turn was no JSON. It should still see its own mistake.
         return {"arguments": arguments}

@@ -21,6 +21,7 @@ from typing import Any
 
 import orjson
 
+from apps.core.nesting import load_shallow
 from apps.gateway.providers.base import Target, UpstreamRejected
 
 _OPTIONS = ("temperature", "top_p", "top_k", "seed", "presence_penalty", "frequency_penalty")
@@ -151,7 +152,7 @@ def _translate_call(call: object, names: dict[str, str]) -> dict[str, Any]:
         names[call["id"]] = name
     if isinstance(arguments, str):
         try:
-            arguments = orjson.loads(arguments) if arguments.strip() else {}
+            arguments = load_shallow(arguments) if arguments.strip() else {}
         except orjson.JSONDecodeError:
             arguments = {"arguments": arguments}
     return {"function": {"name": name, "arguments": arguments if isinstance(arguments, dict) else {}}}

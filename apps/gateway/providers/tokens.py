@@ -46,6 +46,8 @@ _SIZES = {"cl100k_base": 100_256, "o200k_base": 199_998}
 EMBEDDING_ENCODING = "cl100k_base"
 """What clients of embeddings cut their texts with, whatever the model: OpenAI's own models all use it."""
 _CL100K_NAMES = frozenset({"gpt-4", "ft:gpt-4"})
+_NOT_SAID = frozenset({"role", "content", "tool_call_id", "cache_control", "thinking_blocks"})
+"""Fields of a message that are no text of the prompt, or are measured by their parts."""
 
 
 def count_text(text: str, model: str) -> int:
@@ -137,11 +139,14 @@ def _measure_message(message: dict[str, Any], measure: Measure) -> int:
         total = measure(content)
     elif isinstance(content, list):
         total = sum(_measure_part(part, measure) for part in content)
-    for name in ("name", "reasoning_content"):
-        if isinstance(message.get(name), str):
-            total += measure(message[name])
-    if message.get("tool_calls"):
-        total += measure(_as_text(message["tool_calls"]))
+    for name, value in message.items():
+        # A field that nobody here knows counts as well: some server may read it as part of the prompt.
+        if value and name not in _NOT_SAID:
+            total += measure(value if isinstance(value, str) else _as_text(value))
+    blocks = message.get("thinking_blocks")
+    for block in blocks if isinstance(blocks, list) else ():
+        if isinstance(block, dict) and isinstance(block.get("thinking"), str):
+            total += measure(block["thinking"])
     return total
 
 
@@ -159,7 +164,7 @@ def _measure_part(part: object, measure: Measure) -> int:
             return math.ceil(_length(part.get("file"), "file_data") / FILE_CHARACTERS_PER_TOKEN)
         case _:
             text = part.get("text") or part.get("refusal")
-            return measure(text) if isinstance(text, str) else 0
+            return measure(text if isinstance(text, str) else _as_text(part))
 
 
 def _measure_input(value: object, measure: Measure) -> int:

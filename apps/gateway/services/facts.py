@@ -43,9 +43,12 @@ def gather_facts(request: dict[str, Any], *, model: str, tags: tuple[str, ...] =
 
 
 def bound_answer(request: dict[str, Any]) -> int | None:
-    """Return the most tokens that a request lets its answers have; None when it does not say."""
-    bound = request.get("max_completion_tokens") or request.get("max_tokens")
-    return int(bound) * int(request.get("n") or 1) if bound else None
+    """Return the most tokens that a request lets its answers have; None when it does not say.
+
+    With both names the larger counts, as servers differ in which of them they heed.
+    """
+    bound = max(int(request.get("max_completion_tokens") or 0), int(request.get("max_tokens") or 0))
+    return bound * int(request.get("n") or 1) if bound else None
 
 
 def read_tags(given: Any) -> tuple[str, ...]:

@@ -18,6 +18,8 @@ from tests.gateway.dialects.anthropic_events import Answered
 
 DIALECT = AnthropicMessages()
 
+DEEP = '{"a":' * 300 + "1" + "}" * 300
+
 
 def write(
     message: dict[str, Any],
@@ -85,7 +87,14 @@ def test_thoughts_are_kept_from_those_who_did_not_ask_unless_they_are_signed() -
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
-    [("", {}), (None, {}), ("{}", {}), ("{broken", {"arguments": "{broken"}), ("[1]", {"arguments": [1]})],
+    [
+        ("", {}),
+        (None, {}),
+        ("{}", {}),
+        ("{broken", {"arguments": "{broken"}),
+        ("[1]", {"arguments": [1]}),
+        (DEEP, {"arguments": DEEP}),
+    ],
 )
 def test_the_input_of_a_tool_is_always_an_object(arguments: Any, expected: Any) -> None:
     message = {"content": None, "tool_calls": [{"id": "c", "function": {"name": "n", "arguments": arguments}}]}

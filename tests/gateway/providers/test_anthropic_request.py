@@ -23,6 +23,7 @@ USER = {"role": "user", "content": "Hi"}
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOL = {"type": "function", "function": {"name": "weather", "description": "Tells it.", "parameters": SCHEMA}}
 PNG = "iVBORw0KGgo="
+DEEP = '{"a":' * 300 + "1" + "}" * 300
 
 
 def translate(model: str = NEW, **fields: Any) -> dict[str, Any]:
@@ -114,7 +115,13 @@ class TestMessages:
 
     @pytest.mark.parametrize(
         ("arguments", "expected"),
-        [("{cut", {"arguments": "{cut"}), ("[1]", {"arguments": [1]}), ({"a": 1}, {"a": 1}), (None, {})],
+        [
+            ("{cut", {"arguments": "{cut"}),
+            ("[1]", {"arguments": [1]}),
+            ({"a": 1}, {"a": 1}),
+            (None, {}),
+            (DEEP, {"arguments": DEEP}),
+        ],
     )
     def test_arguments_that_are_no_object(self, arguments: Any, expected: Any) -> None:
         call = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": arguments}}

@@ -65,6 +65,14 @@ class TestRequest:
 
         assert message == {"role": "user", "content": "What\nis it?", "images": ["QUJD"]}
 
+    def test_arguments_too_deep_for_the_request_stay_a_text(self) -> None:
+        deep = '{"a":' * 300 + "1" + "}" * 300
+        call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": deep}}
+
+        message = translate(messages=[{"role": "assistant", "tool_calls": [call]}])["messages"][0]
+
+        assert message["tool_calls"] == [{"function": {"name": "f", "arguments": {"arguments": deep}}}]
+
     def test_tool_calls_and_results(self) -> None:
         call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"a":1}'}}
         bad = {"id": "call_2", "type": "function", "function": {"name": "other", "arguments": "{cut"}}

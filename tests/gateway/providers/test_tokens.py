@@ -148,3 +148,28 @@ class TestEstimate:
 
     def test_the_documented_overheads(self) -> None:
         assert (tokens.MESSAGE_OVERHEAD_TOKENS, tokens.REPLY_OVERHEAD_TOKENS) == (4, 3)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"function_call": {"name": "f", "arguments": "x" * 1000}},
+        {"reasoning_details": [{"text": "x" * 1000}]},
+        {"refusal": "x" * 1000},
+        {"thinking_blocks": [{"type": "thinking", "thinking": "x" * 1000, "signature": "s"}]},
+        {"content": [{"type": "novel", "novel": "x" * 1000}]},
+    ],
+    ids=["function call", "unknown field", "refusal", "thought", "unknown part"],
+)
+def test_no_field_of_a_message_is_free(message: dict[str, Any]) -> None:
+    assert estimate_prompt({"messages": [{"role": "assistant", **message}]}) >= 320
+
+
+def test_signatures_and_cache_marks_are_not_said() -> None:
+    silent = {
+        "thinking_blocks": [{"type": "thinking", "thinking": "", "signature": "s" * 1000}, 5],
+        "cache_control": {"type": "ephemeral"},
+        "tool_call_id": "c" * 100,
+    }
+    bare = {"role": "tool", "content": "x"}
+    assert estimate_prompt({"messages": [{**bare, **silent}]}) == estimate_prompt({"messages": [bare]})

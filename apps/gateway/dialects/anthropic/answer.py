@@ -7,6 +7,7 @@ from uuid import UUID
 
 import orjson
 
+from apps.core.nesting import load_shallow
 from apps.gateway.dialects.anthropic.request import Options
 from apps.gateway.providers.anthropic_origin import UNSIGNED
 from apps.gateway.providers.base import Usage
@@ -124,7 +125,7 @@ def _tool_use(call: dict[str, Any], options: Options) -> dict[str, Any]:
 
 def _decode_arguments(arguments: object) -> dict[str, Any]:
     try:
-        decoded = orjson.loads(arguments) if isinstance(arguments, str) and arguments.strip() else {}
+        decoded = load_shallow(arguments) if isinstance(arguments, str) and arguments.strip() else {}
     except orjson.JSONDecodeError:
         # The model wrote something else than JSON; the client's tool will say what is wrong with it.
         return {"arguments": arguments}

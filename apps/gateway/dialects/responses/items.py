@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Any
 
 import orjson
 
+from apps.core.nesting import load_shallow
 from apps.gateway.dialects.responses.tools import LOCAL_SHELL, Toolbox, encode_custom, encode_shell, function_named
 from apps.gateway.errors import ParameterInvalid, ParameterMissing
 
@@ -71,8 +71,9 @@ def open_thoughts(sealed: Any) -> list[dict[str, Any]]:
     if not isinstance(sealed, str) or not sealed.startswith(SEAL):
         return []
     try:
-        found = orjson.loads(base64.b64decode(sealed[len(SEAL) :], validate=True))
-    except (binascii.Error, orjson.JSONDecodeError):
+        found = load_shallow(base64.b64decode(sealed[len(SEAL) :], validate=True).decode())
+    except ValueError:
+        # No base64, not even ASCII, no UTF-8, or no JSON.
         return []
     return [block for block in found if isinstance(block, dict)] if isinstance(found, list) else []
 
@@ -214,6 +215,8 @@ class _ChatWriter:
 
 def _translate_part(part: Any, where: str) -> list[dict[str, Any]]:
     kind = part.get("type") if isinstance(part, dict) else None
+    if not isinstance(kind, str):
+        raise ParameterMissing(f"`{where}.type` is missing.", param=f"{where}.type")
     if kind in _PLAIN_PARTS:
         return [{"type": "text", "text": _text(part, "text", where, may_be_empty=True)}]
     if kind == "refusal":
@@ -224,7 +227,7 @@ def _translate_part(part: Any, where: str) -> list[dict[str, Any]]:
         return [_translate_file(part, where)]
     if kind == "input_audio" and isinstance(part.get("input_audio"), dict):
         return [{"type": "input_audio", "input_audio": part["input_audio"]}]
-    raise ParameterInvalid(f"Content of the type `{str(kind)[:64]}` is not supported.", param=f"{where}.type")
+    raise ParameterInvalid(f"Content of the type `{kind[:64]}` is not supported.", param=f"{where}.type")
 
 
 def _translate_image(part: dict[str, Any], where: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from apps.core.nesting import load_shallow
 from apps.gateway.errors import ParameterInvalid, ParameterMissing
 
 CUSTOM_INPUT = "input"
@@ -99,7 +100,7 @@ def function_named(box: Toolbox, name: str, namespace: str | None = None) -> str
 def decode_custom(arguments: str) -> str:
     """Return the text that a custom tool is called with; the arguments themselves when the model wrote no object."""
     try:
-        found = orjson.loads(arguments)
+        found = load_shallow(arguments)
     except orjson.JSONDecodeError:
         return arguments
     text = found.get(CUSTOM_INPUT) if isinstance(found, dict) else None
@@ -114,7 +115,7 @@ def encode_custom(text: str) -> str:
 def decode_shell(arguments: str) -> dict[str, Any]:
     """Return the action of a call of the local shell."""
     try:
-        found = orjson.loads(arguments)
+        found = load_shallow(arguments)
     except orjson.JSONDecodeError:
         found = None
     found = found if isinstance(found, dict) else {}
