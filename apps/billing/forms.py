@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
 
 from django import forms
+from django.db.models import Field
 
 from apps.billing.choices import ServiceTier, UsageGroup, UsageStatus
 from apps.billing.selectors.usage import FILTERS, ONLY_IN_RECORDS, UsageQuery, current_period
 from apps.core.errors import InvalidInput
+from apps.core.money import from_micros, to_micros
 from apps.users.models import ApiKey, Organization, Team, User
 
 DAY = timedelta(days=1)
@@ -46,6 +50,40 @@ def period_of(name: str, now: datetime | None = None) -> Period:
     if name == "last-month":
         return Period((month - DAY).replace(day=1), month)
     return Period(month, midnight + DAY)
+
+
+class MoneyField(forms.DecimalField):
+    """An amount that people type in the currency's unit, and that is kept in micro-units: 2.5 is 2,500,000."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"min_value": 0, "max_digits": 18, "decimal_places": 6} | options)
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return kept micro-units as they are typed, with two places or as many as they need; what was typed as it is."""
+        if not isinstance(value, int):
+            return value
+        whole, _, places = f"{from_micros(value):f}".partition(".")
+        return f"{whole}.{places.rstrip('0').ljust(2, '0')}"
+
+    def clean(self, value: Any) -> int | None:
+        """Return micro-units; None for nothing. Raises ValidationError for what is no amount."""
+        amount: Decimal | None = super().clean(value)
+        return None if amount is None else to_micros(amount)
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Say whether the typed amount is another than the kept one."""
+        return super().has_changed(from_micros(initial) if isinstance(initial, int) else initial, data)
+
+
+def money_field(field: Field[Any, Any], widget: forms.Widget, *, help_text: str | None = None) -> MoneyField:
+    """Return the form field of a column of micro-units."""
+    return MoneyField(
+        label=str(field.verbose_name).capitalize(),
+        required=not field.blank,
+        help_text=field.help_text if help_text is None else help_text,
+        initial=field.get_default(),
+        widget=widget,
+    )
 
 
 class ExplorerForm(forms.Form):

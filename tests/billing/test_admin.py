@@ -177,14 +177,18 @@ def test_a_price_is_changed_and_announced(staff: Client) -> None:
     price = PriceFactory(input_micros=1)
     form = {
         "provider": price.provider, "model": price.model, "service_tier": "standard", "valid_from_0": "2026-01-01", "valid_from_1": "00:00:00",
-        "valid_until_0": "2026-06-01", "valid_until_1": "00:00:00", "input_micros": "2", "output_micros": "3",
+        "valid_until_0": "2026-06-01", "valid_until_1": "00:00:00", "input_micros": "0.25", "output_micros": "3",
         "cached_micros": "1", "cache_write_micros": "1", "reasoning_micros": "",
     }  # fmt: skip
     assert staff.post(reverse("admin:billing_price_change", args=[price.pk]), form).status_code == 302
     price.refresh_from_db()
-    assert (price.input_micros, price.valid_until) == (2, datetime(2026, 6, 1, tzinfo=UTC))
+    assert (price.input_micros, price.output_micros, price.valid_until) == (
+        250_000,
+        3_000_000,
+        datetime(2026, 6, 1, tzinfo=UTC),
+    )
     event = Event.objects.get(type="price.changed")
-    assert (event.payload["input_micros"], event.actor["kind"]) == (2, "user")
+    assert (event.payload["input_micros"], event.actor["kind"]) == (250_000, "user")
 
 
 def test_a_price_that_ends_before_it_begins_is_refused_with_a_sentence(staff: Client) -> None:

@@ -197,3 +197,9 @@ def test_hits_are_listed_filtered_and_counted_by_day(staff: Client) -> None:
 
 def test_hits_cannot_be_changed(staff: Client) -> None:
     assert staff.get(page("guardhit_add")).status_code == 403
+
+
+def test_a_missing_name_is_told_once(staff: Client) -> None:
+    answer = staff.post(page("guardpolicy_add"), fields(name=""))
+
+    assert answer.context["adminform"].form.errors == {"name": ["This field is required."]}

@@ -14,8 +14,10 @@ from django.utils import timezone
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from unfold.decorators import display
+from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminSelectWidget
 
 from apps.billing.admin.books import OrganizationFilter, with_organization_name
+from apps.billing.forms import money_field
 from apps.billing.models import Budget, BudgetPeriod
 from apps.billing.selectors.budgets import PREFIXES, describe_budgets, show_subject
 from apps.billing.services.budgets import create_budget, delete_budget, update_budget
@@ -27,33 +29,42 @@ from apps.core.money import show_money
 from apps.users.models import Organization
 
 LIMITS = ("soft_micros", "hard_micros", "boost_micros")
+MONEY_HELP = {
+    "soft_micros": "Such as 80 for 80 USD. Passing it is only told.",
+    "hard_micros": "Such as 100 for 100 USD. Never passed: calls that do not fit are refused.",
+    "boost_micros": "Such as 20 for 20 USD. Added to both limits until the moment below.",
+}
 CHANGEABLE = ("name", *LIMITS, "boost_until", "is_active")
 COUNTED = ("organization", "scope", "subject", "model", "window", "currency")
 MOST_PERIODS = 24
 
 
 class BudgetForm(forms.ModelForm):
-    """A budget; its subject by public id, its organization by id or the beginning of its name."""
+    """A budget; its subject by public id. What a budget counts is only asked for when it is made."""
 
-    organization = forms.ModelChoiceField(Organization.objects.order_by("name"), required=False)
+    organization = forms.ModelChoiceField(
+        Organization.objects.order_by("name"),
+        widget=UnfoldAdminSelectWidget,
+        error_messages={"required": "Choose whose budget it is."},
+    )
 
     class Meta:
         model = Budget
         fields = ("name", "scope", "subject", "model", "window", *LIMITS, "boost_until", "currency", "is_active")
         help_texts: ClassVar[dict[str, str]] = {
             "subject": "Public id of a team, user or key; name of an end user, tag or model; empty: each one separately.",
-            "soft_micros": "In millionths of the currency's unit (1 USD = 1,000,000). Passing it is only told.",
-            "hard_micros": "In millionths of the currency's unit. Never passed.",
         }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["organization"].required = self.instance._state.adding
 
     def clean(self) -> dict[str, Any]:
         """Turn the subject into the id that usage records have; refuse what makes no budget."""
         found = super().clean() or {}
         if not self.instance._state.adding:
             return found
-        if found.get("organization") is None:
-            self.add_error("organization", "Choose whose budget it is.")
-        else:
+        if found.get("organization") is not None:
             self.instance.organization_id = found["organization"].id
         prefix = PREFIXES.get(found.get("scope", ""))
         if prefix is not None and found.get("subject"):
@@ -83,11 +94,17 @@ class BudgetAdmin(ModelAdmin):
 
     fieldsets: ClassVar[Any] = (
         (None, {"fields": ("name", *COUNTED, "is_active")}),
-        ("Limits, in millionths of the currency's unit", {"fields": ("soft_micros", "hard_micros")}),
+        ("Limits, in the currency's unit", {"fields": ("soft_micros", "hard_micros")}),
         ("Temporary increase of both", {"fields": ("boost_micros", "boost_until")}),
         ("Spending", {"fields": ("standing", "history")}),
     )
     readonly_fields: ClassVar[Any] = ("standing", "history")
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Have amounts typed in the currency's unit."""
+        if db_field.name in LIMITS:
+            return money_field(db_field, UnfoldAdminDecimalFieldWidget(), help_text=MONEY_HELP[db_field.name])
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Budget]:
         return with_organization_name(super().get_queryset(request))
@@ -115,7 +132,8 @@ class BudgetAdmin(ModelAdmin):
         whose = budget.get_scope_display()
         subject = show_subject(budget.scope, budget.subject)
         if budget.scope != "organization":
-            whose = f"{whose} {subject}" if subject else f"Each {whose[0].lower()}{whose[1:]}"
+            in_a_sentence = whose if whose[:2].isupper() else whose.lower()
+            whose = f"{whose} {subject}" if subject else f"Each {in_a_sentence}"
         return f"{whose}, {budget.model} only" if budget.model else whose
 
     @display(description="Subject")
@@ -193,7 +211,7 @@ class BudgetAdmin(ModelAdmin):
                 "spent_width": min(spending.spent_micros * 100 // limit, 100),
                 "end": min((spending.spent_micros + spending.reserved_micros) * 100 // limit, 100),
                 "forecast": spending.forecast
-                and show_money(round(spending.forecast.expected_micros, -4), budget.currency),
+                and show_money(_about(spending.forecast.expected_micros), budget.currency),
                 "resets": spending.ends_at,
             }
             for spending in status.spendings[:most]
@@ -203,6 +221,11 @@ class BudgetAdmin(ModelAdmin):
     @staticmethod
     def _of(budget: Budget, subject: str) -> str:
         return "" if budget.subject or not subject else f" · {show_subject(budget.scope, subject)}"
+
+
+def _about(micros: int) -> int:
+    """Round to whole cents; what is less than that to two digits, so that it is not shown as nothing."""
+    return round(micros, -max(min(4, len(str(micros)) - 2), 0))
 
 
 def staff_actor(request: HttpRequest) -> Actor:

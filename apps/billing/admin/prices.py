@@ -14,9 +14,10 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RangeDateTimeFilter
 from unfold.decorators import display
+from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
 from apps.billing.choices import ServiceTier
-from apps.billing.forms import CostForm
+from apps.billing.forms import CostForm, money_field
 from apps.billing.models import Price
 from apps.billing.selectors.prices import price_history
 from apps.billing.services.prices import announce_price
@@ -72,7 +73,7 @@ class PriceAdmin(ModelAdmin):
     fieldsets: ClassVar[Any] = (
         (None, {"fields": ("provider", "model", "service_tier", "valid_from", "valid_until")}),
         (
-            "Micro-USD per million tokens (1 USD = 1,000,000)",
+            "USD per million tokens",
             {
                 "fields": (
                     "input_micros", "output_micros", "cached_micros", "cache_write_micros", "cache_write_1h_micros",
@@ -81,7 +82,7 @@ class PriceAdmin(ModelAdmin):
             },
         ),
         (
-            "Long prompts: a call with more prompt tokens costs these prices altogether",
+            "Long prompts: a call with more prompt tokens costs these prices altogether, in USD per million tokens",
             {
                 "fields": (
                     "long_after_tokens", "long_input_micros", "long_output_micros", "long_cached_micros",
@@ -90,6 +91,13 @@ class PriceAdmin(ModelAdmin):
             },
         ),
     )  # fmt: skip
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Have prices typed in USD."""
+        if db_field.name.endswith("_micros"):
+            help_text = str(db_field.help_text).replace("Micro-USD", "USD")
+            return money_field(db_field, UnfoldAdminDecimalFieldWidget(), help_text=help_text)
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse: a price that was charged stays known. End it instead."""

@@ -114,7 +114,7 @@ class PolicyForm(forms.ModelForm):
     """A policy, its lists as lines of text."""
 
     pii_kinds = forms.MultipleChoiceField(
-        label="kinds",
+        label="Kinds",
         choices=[(kind, PII_LABELS.get(kind, kind)) for kind in pii.KINDS],
         required=False,
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
@@ -143,10 +143,10 @@ class PolicyForm(forms.ModelForm):
 
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]
+        wrong = set(self.errors)
         for name, texts in check_guard_policy(self.instance).items():
-            for text in texts:
-                if text not in self.errors.get(name, ()):
-                    self.add_error(name if name in self.fields else None, text)
+            for text in () if name in wrong else texts:
+                self.add_error(name if name in self.fields else None, text)
 
 
 class BindingForm(forms.ModelForm):
@@ -229,7 +229,7 @@ class GuardPolicyAdmin(ModelAdmin):
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         detector, _, direction = db_field.name.rpartition("_")
         if field is not None and detector in GuardDetector.values and direction in GuardDirection.values:
-            field.label = f"in {GuardDirection(direction).label.lower()}s"
+            field.label = f"In {GuardDirection(direction).label.lower()}s"
         return field
 
     @admin.display(description="in prompts")
