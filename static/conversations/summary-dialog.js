@@ -69,8 +69,8 @@ export class SummaryDialog extends Element {
           ${summary && !isBusy
             ? html`<button class="button" type="button" @click=${this.#copy}>${this.isCopied ? icons.check : icons.copy} ${this.isCopied ? "Copied" : "Copy"}</button>`
             : nothing}
-          ${!isBusy && (error || summary?.is_outdated)
-            ? html`<button class="button primary" type="button" @click=${this.#renew}>${error ? "Try again" : "Update"}</button>`
+          ${!isBusy && (error || summary?.is_outdated || summary?.method === "fallback")
+            ? html`<button class="button primary" type="button" @click=${this.#renew}>${!error && summary.is_outdated ? "Update" : "Try again"}</button>`
             : nothing}
         </div>
       </dialog>

@@ -448,6 +448,39 @@ def test_a_refusal_is_shown_where_it_happened_and_trying_again_works(page):
     expect(page.locator(".unsent")).to_have_count(0)
 
 
+def test_a_name_that_comes_after_the_answer_is_shown_without_a_reload(page):
+    def add_name(route):
+        stream = route.fetch().text()
+        conversation = json.loads(re.search(r"event: run.started\ndata: (.*)", stream)[1])["conversation"]
+        named = {"conversation": {**conversation, "title": "A better name", "version": conversation["version"] + 1}}
+        body = f"{stream}event: conversation.updated\ndata: {json.dumps(named)}\n\n"
+        route.fulfill(status=200, content_type="text/event-stream", body=body)
+
+    page.route("**/api/v3/chat/stream*", add_name)
+    ask(page, "[echo:first words]", "first words")
+    expect(page.locator(".shelf-title").first).to_have_text("A better name")
+    expect(page.locator("h1")).to_have_text("A better name")
+    expect(page).to_have_title("A better name · Portico")
+
+
+def test_a_summary_is_asked_for_by_keyboard_kept_and_known_to_be_old(page):
+    expect(page.get_by_role("button", name="Summarize this conversation")).to_have_count(0)
+    ask(page, "[echo:Cats sleep most of the day.]", "Cats sleep most of the day.")
+    page.get_by_role("button", name="Summarize this conversation").press("Enter")
+    dialog = page.get_by_role("dialog", name="Summary")
+    expect(dialog.get_by_role("status")).to_contain_text("Cats sleep most of the day.")
+    expect(dialog).to_contain_text("Of 2 messages")
+    expect(dialog.get_by_role("button", name="Close")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Summarize this conversation")).to_be_focused()
+    ask(page, "[echo:Dogs do not.]", "Dogs do not.")
+    page.get_by_role("button", name="Summarize this conversation").click()
+    expect(dialog).to_contain_text("The conversation has changed since this was written.")
+    dialog.get_by_role("button", name="Update").click()
+    expect(dialog).to_contain_text("Of 4 messages")
+    expect(dialog).not_to_contain_text("has changed")
+
+
 def test_an_answer_that_failed_can_be_tried_again(page):
     write(page, "[cut:3][echo:one two three four five six seven eight]")
     expect(page.locator("article.answer .alert")).to_be_visible()
@@ -565,6 +598,11 @@ def test_a_phone_has_a_drawer_and_room_for_fingers(open_page):
     ask(page, f"[echo:```python\n{'x = 1; ' * 40}\n```]", re.compile("x = 1"))
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     assert page.evaluate(SMALL_TARGETS) == []
+    page.get_by_role("button", name="Summarize this conversation").tap()
+    expect(page.get_by_role("button", name="Copy", exact=True).last).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    assert page.evaluate(SMALL_TARGETS) == []
+    page.keyboard.press("Escape")
     page.get_by_role("button", name="Show conversations").tap()
     expect(page.get_by_role("button", name="Hide conversations")).to_be_focused()
     expect(page.locator("main")).to_have_attribute("inert", "")
