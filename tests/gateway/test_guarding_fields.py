@@ -20,6 +20,7 @@ from tests.gateway.guards.policies import make_policy
 from tests.gateway.test_guarding import chat, completion, counts, read
 
 MAIL = "ada@example.com"
+MASKING = make_policy(input={"pii": "mask"})
 
 
 def test_every_text_of_a_request_has_a_place() -> None:
@@ -39,9 +40,54 @@ def test_every_text_of_a_request_has_a_place() -> None:
         "system": [{"type": "text", "text": "k"}],
         "prediction": {"type": "content", "content": "l"},
         "instructions": "m",
+        "tools": [{"type": "function", "function": {"name": "f", "description": "n", "parameters": {"type": "object", "properties": {"name": {"type": "string", "enum": ["o", 1]}}}}}],
+        "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"description": "p"}}},
+        "user": "q",
+        "metadata": {"case": "r", "name": ""},
     }  # fmt: skip
 
-    assert "".join(sorted(place.text for place in request_places(request))) == "abcdefghijklm"
+    assert "".join(sorted(place.text for place in request_places(request))) == "abcdefghijklmnopqr"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"user": MAIL},
+        {"metadata": {"who": MAIL}},
+        {"messages": [{"role": "user", "content": "hi", "name": MAIL}]},
+        {"tools": [{"type": "function", "function": {"name": "f", "description": f"Ask {MAIL}."}}]},
+        {"functions": [{"name": "f", "parameters": {"properties": {"to": {"type": "string", "const": MAIL}}}}]},
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": {"description": MAIL}}}},
+    ],
+    ids=["user", "metadata", "name", "tool", "function", "format"],
+)
+async def test_no_field_beside_the_words_carries_a_mail_to_a_provider(fields: dict[str, Any]) -> None:
+    screen = await read({**chat("hi"), **fields}, MASKING)
+    assert MAIL not in orjson.dumps(screen.request).decode()
+    assert "[EMAIL_1]" in orjson.dumps(screen.request).decode()
+
+
+@pytest.mark.parametrize("arguments", ['{"to": "ada\\u0040example.com"}', '{"\\u0061da@example\\u002ecom": 1}'])
+async def test_escapes_hide_nothing_in_arguments(arguments: str) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    screen = await read({"messages": [{"role": "assistant", "tool_calls": [call]}]}, MASKING)
+    sent = screen.request["messages"][0]["tool_calls"][0]["function"]["arguments"]
+    assert MAIL not in str(orjson.loads(sent))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        ("{\\u0040", "{@"),
+        (r'{"a": "\u0022\u005c\n\\u0040\ud83d\/"}', r'{"a": "\u0022\u005c\n\\u0040\ud83d/"}'),
+        (r'{"a": "ada@b", "a": "\u0041"}', r'{"a": "ada@b", "a": "A"}'),
+        ("\\", "\\"),
+    ],
+    ids=["no JSON", "what stays", "a name twice", "the end"],
+)
+def test_only_free_characters_are_unescaped(arguments: str, shown: str) -> None:
+    request = {"messages": [{"role": "assistant", "function_call": {"arguments": arguments}}]}
+    assert [place.text for place in request_places(request)] == [shown]
 
 
 def test_answers_of_texts_have_places_too() -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 Path = tuple[str | int, ...]
 TRUSTED_ROLES = frozenset({"system", "developer"})
 """Whose messages are the operator's own: nobody injects anything into a prompt by writing it."""
+_NAMING = ("user", "safety_identifier", "prompt_cache_key")
+_DESCRIBING = ("tools", "functions", "response_format")
+_FORMAL = frozenset({"type", "name", "format", "pattern", "required", "$ref", "$id", "$schema", "cache_control"})
+"""Fields of tools and schemas that are form: another text there would be another tool."""
+_ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|.)", re.DOTALL)
 
 
 class Place(NamedTuple):
@@ -32,6 +38,13 @@ def request_places(request: Mapping[str, Any]) -> Iterator[Place]:
     system = request.get("system")
     if system is not None:
         yield from _content_places(system, ("system",), "system")
+    for name in _NAMING:
+        yield from _content_places(request.get(name), (name,), "system")
+    for name in _DESCRIBING:
+        if request.get(name):
+            yield from _described_places(request[name], (name,))
+    if request.get("metadata"):
+        yield from _described_places(request["metadata"], ("metadata",))
     prediction = request.get("prediction")
     if isinstance(prediction, dict):
         yield from _content_places(prediction.get("content"), ("prediction", "content"), "assistant")
@@ -77,7 +90,7 @@ def replace_texts(source: Mapping[str, Any], texts: Mapping[Path, str]) -> dict[
 
 def _message_places(message: Mapping[str, Any], path: Path, role: str) -> Iterator[Place]:
     yield from _content_places(message.get("content"), (*path, "content"), role)
-    for name in ("reasoning_content", "reasoning", "refusal"):
+    for name in ("name", "reasoning_content", "reasoning", "refusal"):
         if isinstance(message.get(name), str) and message[name]:
             yield Place((*path, name), message[name], role)
     calls = message.get("tool_calls")
@@ -87,10 +100,11 @@ def _message_places(message: Mapping[str, Any], path: Path, role: str) -> Iterat
                 inner = call.get(kind)
                 if isinstance(inner, dict) and isinstance(inner.get(name), str):
                     place = (*path, "tool_calls", index, kind, name)
-                    yield Place(place, inner[name], role, is_json=kind == "function")
+                    is_json = kind == "function"
+                    yield Place(place, _plain(inner[name]) if is_json else inner[name], role, is_json=is_json)
     legacy = message.get("function_call")
     if isinstance(legacy, dict) and isinstance(legacy.get("arguments"), str):
-        yield Place((*path, "function_call", "arguments"), legacy["arguments"], role, is_json=True)
+        yield Place((*path, "function_call", "arguments"), _plain(legacy["arguments"]), role, is_json=True)
     blocks = message.get("thinking_blocks")
     for index, block in enumerate(blocks) if isinstance(blocks, list) else ():
         if isinstance(block, dict) and isinstance(block.get("thinking"), str):
@@ -114,3 +128,29 @@ def _content_places(content: Any, path: Path, role: str) -> Iterator[Place]:
                         yield Place((*path, index, name), part[name], role)
                 if isinstance(part.get("content"), list):
                     yield from _content_places(part["content"], (*path, index, "content"), role)
+
+
+def _described_places(value: Any, path: Path) -> Iterator[Place]:
+    """Yield what descriptions of tools and formats say, at any depth: descriptions, choices, examples."""
+    if isinstance(value, str):
+        if value:
+            yield Place(path, value, "system")
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            if name not in _FORMAL or isinstance(inner, dict):
+                yield from _described_places(inner, (*path, name))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _described_places(inner, (*path, index))
+
+
+def _plain(arguments: str) -> str:
+    """Return JSON with its characters written as themselves: what is written as `\\u0040` is an `@` to whoever reads it."""
+    return _ESCAPE.sub(_unescape, arguments) if "\\" in arguments else arguments
+
+
+def _unescape(match: re.Match[str]) -> str:
+    character = "/" if match[0] == "\\/" else chr(int(match[1], 16)) if match[1] else ""
+    # What has to be escaped within JSON stays so, and so do the halves of surrogate pairs.
+    is_free = character >= " " and character not in {'"', "\\"} and not "\ud800" <= character <= "\udfff"
+    return character if is_free else match[0]
