@@ -86,6 +86,10 @@ def money_field(field: Field[Any, Any], widget: forms.Widget, *, help_text: str 
     )
 
 
+def _hinted(hint: str) -> forms.TextInput:
+    return forms.TextInput(attrs={"placeholder": hint})
+
+
 class ExplorerForm(forms.Form):
     """Period, respects and filters of the usage explorer."""
 
@@ -95,12 +99,12 @@ class ExplorerForm(forms.Form):
     by = forms.ChoiceField(label="By", choices=UsageGroup.choices, required=False, initial=UsageGroup.MODEL)
     then = forms.ChoiceField(label="Then by", choices=[("", "–"), *UsageGroup.choices], required=False)
     show = forms.ChoiceField(label="Chart", choices=MEASURES, required=False)
-    organization = forms.CharField(required=False, max_length=200, help_text="Public id (org_…)")
+    organization = forms.CharField(required=False, max_length=200, widget=_hinted("org_…"))
     model = forms.CharField(required=False, max_length=200)
     provider = forms.CharField(required=False, max_length=64)
-    key = forms.CharField(label="API key", required=False, max_length=64, help_text="key_…")
-    user = forms.CharField(required=False, max_length=64, help_text="user_…")
-    team = forms.CharField(required=False, max_length=64, help_text="team_…")
+    key = forms.CharField(label="API key", required=False, max_length=64, widget=_hinted("key_…"))
+    user = forms.CharField(required=False, max_length=64, widget=_hinted("user_…"))
+    team = forms.CharField(required=False, max_length=64, widget=_hinted("team_…"))
     tag = forms.CharField(required=False, max_length=64)
     end_user = forms.CharField(required=False, max_length=256)
     endpoint = forms.CharField(required=False, max_length=64)

@@ -134,7 +134,7 @@ def draw_usage(summary: UsageSummary, place: int, measure: str, bucket: str = "d
     keys = {_time_key(at, bucket): number for number, at in enumerate(times)}
     series: dict[str, list[int]] = {}
     for line in summary.lines:
-        name = line.groups[place].label or "None" if place < len(line.groups) else "All"
+        name = line.groups[place].label or "none" if place < len(line.groups) else "All"
         values = series.setdefault(name, [0] * len(times))
         values[keys[str(line.groups[0].key)]] += measured(line.totals, measure)
     return stack_bars([at.strftime(form) for at in times], keep_largest(list(series.items())), show=SHOWN[measure])

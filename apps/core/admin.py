@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
@@ -57,6 +59,13 @@ class ModelAdmin(UnfoldModelAdmin):
     """The base of every staff page."""
 
     change_form_after_template = "core/admin/beside.html"
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Return a column's form field; a list of names needs two lines, not a page."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if isinstance(db_field, ArrayField) and field is not None and isinstance(field.widget, forms.Textarea):
+            field.widget.attrs["rows"] = 2
+        return field
 
     def render_change_form(  # noqa: PLR0917 - the signature is Django's
         self,

@@ -401,3 +401,14 @@ def test_the_name_of_a_page_keeps_the_object_as_it_is_written(staff: Client) -> 
     key = ApiKeyFactory(name="nightly")
     html = staff.get(reverse("admin:users_apikey_change", args=[key.pk])).content.decode()
     assert re.search(r'tracking-tight">\s*nightly \(pk_', html)
+
+
+def test_the_form_of_a_key_says_what_empty_terms_mean(staff: Client) -> None:
+    key = ApiKeyFactory()
+    form = staff.get(reverse("admin:users_apikey_change", args=[key.pk])).context["adminform"].form
+    assert (
+        form.fields["allowed_models"].help_text
+        == "Names of models or aliases, separated by commas. Empty: every model."
+    )
+    assert form.fields["allowed_models"].widget.attrs["rows"] == 2
+    assert form.fields["requests_per_minute"].help_text == "Empty: no limit of its own."

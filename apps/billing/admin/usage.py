@@ -75,7 +75,7 @@ class UsageExplorer(ReadOnlyModelAdmin):
             "has_tags": UsageGroup.TAG in query.group_by,
             "chart": draw_usage(series, 1, measure, bucket.value),
             "chart_title": f"{dict(MEASURES)[measure]} per {bucket.value}"
-            + (f" and {UsageGroup(respect).label.lower()}" if respect else ""),
+            + (f" and {_in_a_sentence(str(UsageGroup(respect).label))}" if respect else ""),
         }
 
     def _answer_csv(self, query: UsageQuery) -> StreamingHttpResponse:
@@ -83,6 +83,10 @@ class UsageExplorer(ReadOnlyModelAdmin):
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         lines = write_usage(query, actor=system_actor())
         return StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _in_a_sentence(label: str) -> str:
+    return label if label[:2].isupper() else label.lower()
 
 
 def _shown(line: UsageLine, whole: UsageSummary) -> dict[str, Any]:

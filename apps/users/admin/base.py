@@ -11,6 +11,7 @@ from django.db import models
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from apps.core.actor import Actor, system_actor
 from apps.core.admin import ModelAdmin, ReadOnlyModelAdmin
@@ -91,7 +92,7 @@ class ServiceAdmin(PublicIdMixin, ModelAdmin):
             return forms.MultipleChoiceField(
                 choices=[(scope, f"{scope} – {sentence}") for scope, sentence in SCOPES.items()],
                 required=False,
-                widget=forms.CheckboxSelectMultiple,
+                widget=UnfoldAdminCheckboxSelectMultipleWidget,
                 label="Scopes",
                 help_text=SCOPE_HINTS[db_field.name],
             )

@@ -13,6 +13,14 @@ from apps.users.admin.base import ServiceAdmin, staff_actor
 from apps.users.models import ApiKey
 from apps.users.services.api_keys import revoke_api_key, update_api_key
 
+TERMS_HELP = {
+    "allowed_models": "Names of models or aliases, separated by commas. Empty: every model.",
+    "requests_per_minute": "Empty: no limit of its own.",
+    "tokens_per_minute": "Prompt and answer together. Empty: no limit of its own.",
+    "parallel_calls": "Calls at a time, over all processes. Empty: no limit of its own.",
+    "expires_at": "Empty: it does not expire.",
+}
+
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(ServiceAdmin):
@@ -68,6 +76,12 @@ class ApiKeyAdmin(ServiceAdmin):
         ("State", {"fields": ("last_used_at", "previous_expires_at", "created_at", "revoked_at")}),
     )
     actions: ClassVar[Any] = ("revoke",)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Say what leaving a term empty means."""
+        if db_field.name in TERMS_HELP:
+            kwargs["help_text"] = TERMS_HELP[db_field.name]
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse: a key begins on its person's page."""
