@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -39,6 +40,13 @@ EMPTY_TABLES = f"""
         END LOOP;
     END $$
 """
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector pass over what stays to the end: half a million objects, looked at again and again otherwise."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 50)
 
 
 def _empty_tables(case: TransactionTestCase) -> None:

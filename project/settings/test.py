@@ -27,5 +27,7 @@ CELERY_TASK_ALWAYS_EAGER = True
 # Tests of titles ask for a model themselves; behind all others no further call is made.
 CHAT_TITLES = "words"
 CELERY_TASK_EAGER_PROPAGATES = True
+# Every test client is a server of its own: it must not look through all static files before its first answer.
+WHITENOISE_AUTOREFRESH = True
 # Each test talks to its own connection; a pool would outlive the test database.
 DATABASES["default"]["OPTIONS"].pop("pool")
