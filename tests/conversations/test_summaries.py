@@ -13,10 +13,10 @@ from apps.conversations.choices import MessageRole, MessageStatus
 from apps.conversations.models import Conversation, ConversationSummary, Message
 from apps.conversations.runtime.database import in_database
 from apps.conversations.selectors.presenting import describe_summary
-from apps.conversations.selectors.summaries import read_material
+from apps.conversations.selectors.summaries import Material, find_material, read_material
 from apps.conversations.services import summarizing
 from apps.conversations.services.messages import edit_message, send_message
-from apps.conversations.services.summarizing import store_summary
+from apps.conversations.services.summarizing import store_summary, summarize_conversation
 from apps.core.actor import Actor
 from apps.core.errors import NotFound
 from apps.events.models import Event
@@ -24,7 +24,7 @@ from apps.gateway.choices import AnalysisMethod
 from apps.gateway.services.analysis import Summary
 from apps.users.models import Membership
 from apps.users.selectors import actor_of_key
-from tests.conversations.conftest import Chatter, settle
+from tests.conversations.conftest import Chatter, settle, until
 from tests.factories.conversations import AnswerFactory, ConversationFactory, MessageFactory
 from tests.factories.users import MembershipFactory
 
@@ -174,15 +174,26 @@ async def test_a_fallback_is_kept_until_a_model_answers(
     assert [payload["method"] for payload in await payloads()] == ["fallback", "model"]
 
 
-async def test_who_asks_at_once_shares_one_call(chatter: Chatter, conversation: Conversation, writer: Writer) -> None:
+async def test_who_asks_at_once_shares_one_call(
+    actor: Actor, conversation: Conversation, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Material] = []
+
+    def find(**asked: Any) -> Material:
+        read.append(find_material(**asked))
+        return read[-1]
+
+    monkeypatch.setattr(summarizing, "find_material", find)
     writer.may_answer.clear()
-    asking = [asyncio.create_task(chatter.post(path(conversation))) for _ in range(2)]
-    await asyncio.wait(asking, timeout=0.2)
-    asking[0].cancel()
+    first, second = (
+        asyncio.create_task(summarize_conversation(actor=actor, conversation_id=conversation.id)) for _ in range(2)
+    )
+    await until(lambda: len(read) == 2)
+    first.cancel()
     writer.may_answer.set()
-    answer = await asking[1]
+    found = await second
     await settle()
-    assert (answer.status_code, len(writer.asked), len(await payloads())) == (200, 1, 1)
+    assert (found.is_outdated, len(writer.asked), len(await payloads())) == (False, 1, 1)
 
 
 def test_a_slower_summary_does_not_replace_a_newer(conversation: Conversation, actor: Actor) -> None:

@@ -182,6 +182,13 @@ async def test_the_stream_brings_the_title_to_whoever_waits_for_it(chatter: Chat
     assert rest[0].data["conversation"]["version"] == (await stored()).version
 
 
+async def test_a_stream_ends_at_once_when_no_better_name_came(chatter: Chatter, namer: Namer) -> None:
+    namer.answer = Title(text="By rules", method=AnalysisMethod.FALLBACK)
+    response = await chatter.post("/chat/stream?with_title=true", {"content": QUESTION, "model": "fake"})
+    assert (await read_all(response))[-1].name == "run.completed"
+    assert (await stored()).title_origin == TitleOrigin.KEPT
+
+
 async def test_another_process_brings_it_too(chatter: Chatter, namer: Namer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following, "POLL_SECONDS", 0.01)
     namer.may_answer.clear()
