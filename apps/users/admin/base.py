@@ -24,6 +24,12 @@ SCOPE_HINTS = {
 }
 
 
+class ScopesWidget(UnfoldAdminCheckboxSelectMultipleWidget):
+    """Boxes whose sentences wrap: as Unfold has them they would be wider than a phone."""
+
+    option_template_name = "users/admin/scope_option.html"
+
+
 def staff_actor(request: HttpRequest) -> Actor:
     """Return the platform acting at the hand of a member of staff: not bound to an organization, known by name."""
     person: Actor = request.actor  # type: ignore[attr-defined]
@@ -92,7 +98,7 @@ class ServiceAdmin(PublicIdMixin, ModelAdmin):
             return forms.MultipleChoiceField(
                 choices=[(scope, f"{scope} – {sentence}") for scope, sentence in SCOPES.items()],
                 required=False,
-                widget=UnfoldAdminCheckboxSelectMultipleWidget,
+                widget=ScopesWidget,
                 label="Scopes",
                 help_text=SCOPE_HINTS[db_field.name],
             )
