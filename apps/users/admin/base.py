@@ -27,7 +27,7 @@ SCOPE_HINTS = {
 class ScopesWidget(UnfoldAdminCheckboxSelectMultipleWidget):
     """Boxes whose sentences wrap: as Unfold has them they would be wider than a phone."""
 
-    option_template_name = "users/admin/scope_option.html"
+    option_template_name = "django/forms/widgets/checkbox_option.html"
 
 
 def staff_actor(request: HttpRequest) -> Actor:
