@@ -7,6 +7,9 @@ import orjson
 import pytest
 from openai import AsyncOpenAI
 
+from apps.gateway.dialects.openai_moderations import BUILT_IN
+from tests.factories.gateway import GuardBindingFactory
+from tests.gateway.conftest import run_in_database
 from tests.support.upstreams import Scenario, Upstream
 
 pytestmark = pytest.mark.asyncio
@@ -88,3 +91,13 @@ async def test_a_failure_of_openai_is_told_and_recorded(sdk: AsyncOpenAI, upstre
     assert caught.value.status_code == 503
     [record] = await records()
     assert (record.status, record.cost_micros) == ("error", 0)
+
+
+async def test_nothing_leaves_for_judging_where_a_policy_guards_it(
+    sdk: AsyncOpenAI, upstream: Upstream, runtime
+) -> None:
+    await runtime.catalogue.reload()
+    await run_in_database(GuardBindingFactory)
+    answer = await sdk.moderations.create(input="Write to ada@example.com", model="omni-moderation-latest")
+    assert answer.model == BUILT_IN
+    assert upstream.received == []

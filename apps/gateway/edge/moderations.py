@@ -34,7 +34,10 @@ _OPENAI = OpenAIProvider()
 
 
 async def moderate(exchange: Exchange) -> None:
-    """Answer with OpenAI's own judgement where its model is asked for and configured, else with the built-in one."""
+    """Answer with OpenAI's own judgement where its model is asked for and configured, else with the built-in one.
+
+    No text of a caller whom a guardrail policy binds is sent to OpenAI for it.
+    """
     caller = await exchange.authenticate()
     body = await exchange.read_object()
     texts = read_moderation(body)
@@ -42,7 +45,9 @@ async def moderate(exchange: Exchange) -> None:
         raise PermissionRefused("Calls are made on account of an organization, and the caller belongs to none.")
     name = body.get("model") or DEFAULT_MODEL
     snapshot = await exchange.runtime.catalogue.ready()
-    route = None if is_built_in(name) else find_moderation_route(snapshot, name)
+    # Guardrails decide what may leave: with them, nothing does only to be judged.
+    stays = is_built_in(name) or caller.terms.guard is not None
+    route = None if stays else find_moderation_route(snapshot, name)
     model = name if route is not None else BUILT_IN
     facts = gather_facts({"input": texts}, model=model)
     limits = caller.terms.limits
