@@ -29,6 +29,11 @@ class ScopesWidget(UnfoldAdminCheckboxSelectMultipleWidget):
 
     option_template_name = "django/forms/widgets/checkbox_option.html"
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        names = self.attrs["class"].split()
+        self.attrs["class"] = " ".join("inline-block" if name == "block" else name for name in names)
+
 
 def staff_actor(request: HttpRequest) -> Actor:
     """Return the platform acting at the hand of a member of staff: not bound to an organization, known by name."""
