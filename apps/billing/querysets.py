@@ -111,13 +111,6 @@ class BudgetQuerySet(models.QuerySet[Any]):
             return self.all()
         return self.filter(organization_id=actor.organization_id) if actor.organization_id else self.none()
 
-    def binding(self, subjects: dict[str, list[str]]) -> Self:
-        """Keep those for any of these subjects by scope; a scope that is named keeps those for each one, too."""
-        found = Q()
-        for scope, ids in subjects.items():
-            found |= Q(scope=scope, subject__in=["", *ids])
-        return self.filter(found)
-
     def enforced(self) -> Self:
         """Keep the active ones with a hard limit."""
         return self.filter(is_active=True, hard_micros__isnull=False)

@@ -87,16 +87,6 @@ class TeamQuerySet(models.QuerySet[Any]):
         return self.select_for_update(of=("self",)).order_by("id")
 
 
-class TeamMembershipQuerySet(models.QuerySet[Any]):
-    def visible_to(self, actor: Actor) -> Self:
-        """Keep the places in teams of the actor's organization."""
-        if actor.kind == ActorKind.SYSTEM:
-            return self.all()
-        if not actor.organization_id:
-            return self.none()
-        return self.filter(team__organization_id=actor.organization_id)
-
-
 class ApiKeyQuerySet(models.QuerySet[Any]):
     def usable(self) -> Self:
         """Keep keys that open something now: not revoked, not expired, user, team and organization active."""

@@ -9,7 +9,7 @@ from django.db import models
 from apps.core.models import Entity
 from apps.users.choices import TeamRole
 from apps.users.models.people import Organization, User
-from apps.users.querysets import TeamMembershipQuerySet, TeamQuerySet
+from apps.users.querysets import TeamQuerySet
 
 
 class Team(Entity):
@@ -53,8 +53,6 @@ class TeamMembership(Entity):
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="team_memberships")
     role = models.CharField(max_length=16, choices=TeamRole.choices, default=TeamRole.MEMBER)
-
-    objects = TeamMembershipQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["team", "user"], name="users_teammembership_once")]
