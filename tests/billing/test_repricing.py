@@ -261,6 +261,13 @@ def run(*arguments: str) -> tuple[str, str]:
     return out.getvalue(), progress.getvalue()
 
 
+@pytest.mark.parametrize(("wanted", "said"), [("--provider", "provider 'nope'"), ("--model", "model 'nope'")])
+def test_a_name_that_nobody_called_is_told(wanted: str, said: str) -> None:
+    record_usage([make_entry()])
+    assert f"No call of {said} was made in that time" in run(wanted, "nope")[1]
+    assert "No call" not in run()[1]
+
+
 def test_the_command_tells_the_totals_of_each_model() -> None:
     PriceFactory(**PRICED)
     record_usage([make_entry(), make_entry(provider="other", upstream_model="x")])

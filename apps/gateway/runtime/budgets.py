@@ -312,7 +312,7 @@ def concern(terms: tuple[BudgetTerms, ...], facts: Facts, models: tuple[str, ...
 def refuse(period: Period, micros: int) -> BudgetExceeded:
     """Return the error of a refusal: whose budget, its limit, what is spent and reserved, and when it begins anew."""
     limit, subject = period.limit or 0, period.key.subject
-    whose = f" of the {BudgetScope(period.scope).label.lower()}"
+    whose = f" of the {period.scope.replace('_', ' ')}"
     if period.scope in EPHEMERAL:
         whose += f" {subject!r}"
     ends_at = period.key.ends_at

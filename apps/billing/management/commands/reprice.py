@@ -53,6 +53,9 @@ class Command(BaseCommand):
         report = reprice_usage(
             scope=scope, actor=system_actor(), is_dry_run=options["dry_run"], on_progress=self._show_progress
         )
+        named = [f"{name} {options[name]!r}" for name in ("provider", "model") if options[name]]
+        if named and not report.total("records"):
+            self.stderr.write(f"No call of {' and '.join(named)} was made in that time: is the name right?")
         if options["json"]:
             self._print_json(report, is_dry_run=options["dry_run"])
         else:
