@@ -79,15 +79,18 @@ async def test_escapes_hide_nothing_in_arguments(arguments: str) -> None:
     ("arguments", "shown"),
     [
         ("{\\u0040", "{@"),
-        (r'{"a": "\u0022\u005c\n\\u0040\ud83d\/"}', r'{"a": "\u0022\u005c\n\\u0040\ud83d/"}'),
+        (r'{"a": "\u0022\u005c\n\\u0040\/"}', '{"a": ""\\\n\\u0040/"}'),
+        (r'{"a": "\ud83d\ude00 \ud83d \ud83d\n\ude00"}', '{"a": "\U0001f600 \ufffd \ufffd\n\ufffd"}'),
+        (r'{"a": "\x \u12g4 \y', r'{"a": "\x \u12g4 \y'),
         (r'{"a": "ada@b", "a": "\u0041"}', r'{"a": "ada@b", "a": "A"}'),
         ("\\", "\\"),
     ],
-    ids=["no JSON", "what stays", "a name twice", "the end"],
+    ids=["no JSON", "signs", "pairs", "no escapes", "a name twice", "the end"],
 )
-def test_only_free_characters_are_unescaped(arguments: str, shown: str) -> None:
+def test_arguments_are_read_as_what_they_say(arguments: str, shown: str) -> None:
     request = {"messages": [{"role": "assistant", "function_call": {"arguments": arguments}}]}
-    assert [place.text for place in request_places(request)] == [shown]
+    [place] = request_places(request)
+    assert (place.text, place.source) == (shown, arguments)
 
 
 def test_answers_of_texts_have_places_too() -> None:

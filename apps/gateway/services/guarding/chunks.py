@@ -17,6 +17,7 @@ from apps.gateway.guards.rules import Rules
 from apps.gateway.providers.base import Chunk
 from apps.gateway.services.facts import CallFacts
 from apps.gateway.services.guarding.filtering import Released, TextFilter
+from apps.gateway.services.guarding.json_texts import read_json
 from apps.gateway.services.guarding.placeholders import Vault
 from apps.gateway.services.guarding.verdicts import Findings, Judge, judge_topics
 
@@ -27,6 +28,7 @@ Key = tuple[int, str, int]
 
 CONTENT: Key = (0, "content", 0)
 PLAIN_FIELDS = ("content", "reasoning_content", "reasoning", "refusal")
+JSON_FIELDS = frozenset({"arguments", "function_call"})
 SMALLEST_SPLIT = 24
 """Characters of an event that are worth an event of their own, while the rest of it is held back."""
 
@@ -117,15 +119,18 @@ class Channel:
 
 
 class ChunkFilter:
-    """Filters the events of one streamed answer."""
+    """Filters the events of one streamed answer. `is_json`: what it says was asked for as JSON."""
 
-    __slots__ = ("_active", "_channels", "_facts", "_findings", "_kept", "_rules", "_said", "_vault")
+    __slots__ = ("_active", "_channels", "_facts", "_findings", "_json_fields", "_kept", "_rules", "_said", "_vault")
 
-    def __init__(self, *, rules: Rules, findings: Findings, vault: Vault, facts: CallFacts) -> None:
+    def __init__(
+        self, *, rules: Rules, findings: Findings, vault: Vault, facts: CallFacts, is_json: bool = False
+    ) -> None:
         self._rules = rules
         self._findings = findings
         self._vault = vault
         self._facts = facts
+        self._json_fields = JSON_FIELDS | {"content"} if is_json else JSON_FIELDS
         self._channels: dict[Key, Channel] = {}
         self._active: dict[int, Channel] = {}
         self._said: list[str] | None = [] if rules.topics else None
@@ -159,7 +164,10 @@ class ChunkFilter:
         said, self._said = self._said, None
         if said is not None:
             judge = Judge(self._rules, GuardDirection.OUTPUT, self._findings)
-            judge_topics(self._rules, judge, "".join(said), direction=GuardDirection.OUTPUT, facts=self._facts)
+            text = "".join(said)
+            if "content" in self._json_fields:
+                text, _ = read_json(text)
+            judge_topics(self._rules, judge, text, direction=GuardDirection.OUTPUT, facts=self._facts)
         kept, self._kept = self._kept, None
         return (kept or []) + last
 
@@ -172,7 +180,7 @@ class ChunkFilter:
                     rules=self._rules,
                     findings=self._findings,
                     vault=self._vault,
-                    is_json=key[1] in {"arguments", "function_call"},
+                    is_json=key[1] in self._json_fields,
                 ),
             )
         if self._said is not None and key[1] in {"content", "refusal"}:

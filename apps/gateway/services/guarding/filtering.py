@@ -8,9 +8,10 @@ from apps.gateway.choices import GuardDirection
 from apps.gateway.guards.base import CONTEXT_CHARACTERS, Text, fold
 from apps.gateway.guards.beginnings import compile_beginning
 from apps.gateway.guards.rules import Rules
-from apps.gateway.services.guarding.placeholders import BEGINNING, PLACEHOLDER, JsonPlace, Vault
-from apps.gateway.services.guarding.scanning import masking, replace_marks
-from apps.gateway.services.guarding.verdicts import Findings, Judge
+from apps.gateway.services.guarding.json_texts import JsonText
+from apps.gateway.services.guarding.placeholders import BEGINNING, PLACEHOLDER, Vault
+from apps.gateway.services.guarding.scanning import replace_marks
+from apps.gateway.services.guarding.verdicts import Findings, Judge, Mark
 
 MOST_KEPT = 1_024
 """Characters of released text after which the memory of them is cut back to CONTEXT_CHARACTERS."""
@@ -19,7 +20,7 @@ _PLACEHOLDER_BEGINNING = compile_beginning(BEGINNING.source, is_folded=False).pa
 
 
 class Released(NamedTuple):
-    """So many characters of the original are through, and this goes in their place."""
+    """So many characters of what came are through, and this goes in their place."""
 
     length: int
     text: str
@@ -32,14 +33,15 @@ NOTHING = Released(0, "", False)
 class TextFilter:
     """Takes a text in pieces of any size and gives it back, later by as little as possible, with what is masked replaced."""
 
-    __slots__ = ("_done", "_folded", "_judge", "_length", "_place", "_raw", "_rules", "_vault")
+    __slots__ = ("_done", "_folded", "_json", "_judge", "_length", "_raw", "_rules", "_vault")
 
     def __init__(self, *, rules: Rules, findings: Findings, vault: Vault, is_json: bool = False) -> None:
         self._rules = rules
         self._vault = vault
         self._judge = Judge(rules, GuardDirection.OUTPUT, findings)
-        self._place = JsonPlace() if is_json else None
+        self._json = JsonText() if is_json else None
         self._raw = ""
+        """What has come and is remembered; of JSON, what it says."""
         self._folded = ""
         self._done = 0
         self._length = 0
@@ -54,15 +56,22 @@ class TextFilter:
 
         Raise ContentBlocked before the first character of what is blocked has gone.
         """
-        self._raw += piece
-        self._folded += fold(piece)
-        self._check_length(len(piece))
+        if self._json is not None:
+            piece = self._json.read(piece, len(self._raw))
+        self._add(piece)
         hold = self._rules.hold_from(self._raw, self._folded, self._done)
         return self._release(self._before_placeholder(hold), is_end=False)
 
     def flush(self) -> Released:
         """Return what is left, at the end of the text. Raise ContentBlocked."""
+        if self._json is not None:
+            self._add(self._json.read_rest())
         return self._release(len(self._raw), is_end=True)
+
+    def _add(self, piece: str) -> None:
+        self._raw += piece
+        self._folded += fold(piece)
+        self._check_length(len(piece))
 
     def _release(self, hold: int, *, is_end: bool) -> Released:
         done = self._done
@@ -77,22 +86,30 @@ class TextFilter:
                 hold = min(undecided)
             hits = [hit for hit in hits if hit.origin < hold]
         marks = self._judge.take(hits)
-        if marks or self._place is not None:
-            put = masking(self._vault, self._raw, is_reversible=False)
-            released = replace_marks(self._raw, marks, put, place=self._place, begin=done, end=hold)
+        length = hold - done
+        if self._json is not None:
+            length = self._json.locate(hold) - self._json.locate(done)
+            released = self._json.replace(self._raw, marks, self._put, done, hold)
+        elif marks:
+            released = replace_marks(self._raw, marks, self._put, begin=done, end=hold)
         else:
             released = self._raw[done:hold]
         has_changed = bool(marks)
         if self._vault.originals:
-            restored = self._vault.restore(released, is_json=self._place is not None)
+            restored = self._vault.restore(released, is_json=self._json is not None)
             has_changed = has_changed or restored != released
             released = restored
         self._done = hold
         if hold > MOST_KEPT:
             cut = hold - CONTEXT_CHARACTERS
+            if self._json is not None:
+                self._json.forget(cut)
             self._raw, self._folded = self._raw[cut:], self._folded[cut:]
             self._done = CONTEXT_CHARACTERS
-        return Released(hold - done, released, has_changed)
+        return Released(length, released, has_changed)
+
+    def _put(self, mark: Mark, found: str) -> str:
+        return self._vault.put(mark.kind, found, around=self._raw, is_reversible=False)
 
     def _before_placeholder(self, hold: int) -> int:
         """Return where to hold so that a placeholder that is to be mapped back is not torn."""

@@ -55,29 +55,3 @@ class Vault:
             return orjson.dumps(found).decode()[1:-1] if is_json else found
 
         return PLACEHOLDER.sub(original, text)
-
-
-class JsonPlace:
-    """Knows, of JSON that comes in pieces, whether a place is inside a string: tool calls have to stay JSON when masked."""
-
-    __slots__ = ("_is_escaped", "is_inside")
-
-    def __init__(self) -> None:
-        self.is_inside = False
-        self._is_escaped = False
-
-    def advance(self, text: str) -> None:
-        """Go on by a piece."""
-        for character in text:
-            if self._is_escaped:
-                self._is_escaped = False
-            elif character == "\\":
-                self._is_escaped = True
-            elif character == '"':
-                self.is_inside = not self.is_inside
-
-    def escape_length(self, text: str) -> int:
-        """Return how much of `text` belongs to an escape that began before it, such as the `n` of a line break."""
-        if not self._is_escaped:
-            return 0
-        return 5 if text.startswith("u") else 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
+
+from apps.gateway.services.guarding.json_texts import JsonText, read_json
 
 Path = tuple[str | int, ...]
 TRUSTED_ROLES = frozenset({"system", "developer"})
@@ -13,7 +14,6 @@ _NAMING = ("user", "safety_identifier", "prompt_cache_key")
 _DESCRIBING = ("tools", "functions", "response_format")
 _FORMAL = frozenset({"type", "name", "format", "pattern", "required", "$ref", "$id", "$schema", "cache_control"})
 """Fields of tools and schemas that are form: another text there would be another tool."""
-_ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|.)", re.DOTALL)
 
 
 class Place(NamedTuple):
@@ -21,9 +21,15 @@ class Place(NamedTuple):
 
     path: Path
     text: str
+    """What is said there."""
     role: str = "user"
-    is_json: bool = False
-    """The text is JSON itself, as the arguments of tool calls are."""
+    json: JsonText | None = None
+    """For a text that is JSON itself, as the arguments of tool calls are: the way back to it."""
+
+    @property
+    def source(self) -> str:
+        """Return what stands there."""
+        return self.text if self.json is None else self.json.source
 
 
 def request_places(request: Mapping[str, Any]) -> Iterator[Place]:
@@ -50,13 +56,24 @@ def request_places(request: Mapping[str, Any]) -> Iterator[Place]:
         yield from _content_places(prediction.get("content"), ("prediction", "content"), "assistant")
 
 
-def answer_places(payload: Mapping[str, Any]) -> Iterator[Place]:
-    """Yield the texts of a chat completion: of every choice what it says, thinks, refuses and calls."""
+def asks_for_json(request: Mapping[str, Any]) -> bool:
+    """Tell whether the answer to a request is to be JSON."""
+    wanted = request.get("response_format")
+    return isinstance(wanted, dict) and wanted.get("type") in {"json_object", "json_schema"}
+
+
+def answer_places(payload: Mapping[str, Any], *, is_json: bool = False) -> Iterator[Place]:
+    """Yield the texts of a chat completion: of every choice what it says, thinks, refuses and calls.
+
+    `is_json`: what it says was asked for as JSON.
+    """
     choices = payload.get("choices")
     for index, choice in enumerate(choices) if isinstance(choices, list) else ():
         if isinstance(choice, dict):
             if isinstance(choice.get("message"), dict):
-                yield from _message_places(choice["message"], ("choices", index, "message"), "assistant")
+                for place in _message_places(choice["message"], ("choices", index, "message"), "assistant"):
+                    is_said = is_json and place.path[3:] == ("content",)
+                    yield _json_place(place.path, place.text, place.role) if is_said else place
             if isinstance(choice.get("text"), str):
                 yield Place(("choices", index, "text"), choice["text"], "assistant")
 
@@ -100,11 +117,12 @@ def _message_places(message: Mapping[str, Any], path: Path, role: str) -> Iterat
                 inner = call.get(kind)
                 if isinstance(inner, dict) and isinstance(inner.get(name), str):
                     place = (*path, "tool_calls", index, kind, name)
-                    is_json = kind == "function"
-                    yield Place(place, _plain(inner[name]) if is_json else inner[name], role, is_json=is_json)
+                    yield (
+                        _json_place(place, inner[name], role) if kind == "function" else Place(place, inner[name], role)
+                    )
     legacy = message.get("function_call")
     if isinstance(legacy, dict) and isinstance(legacy.get("arguments"), str):
-        yield Place((*path, "function_call", "arguments"), _plain(legacy["arguments"]), role, is_json=True)
+        yield _json_place((*path, "function_call", "arguments"), legacy["arguments"], role)
     blocks = message.get("thinking_blocks")
     for index, block in enumerate(blocks) if isinstance(blocks, list) else ():
         if isinstance(block, dict) and isinstance(block.get("thinking"), str):
@@ -130,6 +148,11 @@ def _content_places(content: Any, path: Path, role: str) -> Iterator[Place]:
                     yield from _content_places(part["content"], (*path, index, "content"), role)
 
 
+def _json_place(path: Path, source: str, role: str) -> Place:
+    said, json = read_json(source)
+    return Place(path, said, role, json)
+
+
 def _described_places(value: Any, path: Path) -> Iterator[Place]:
     """Yield what descriptions of tools and formats say, at any depth: descriptions, choices, examples."""
     if isinstance(value, str):
@@ -142,15 +165,3 @@ def _described_places(value: Any, path: Path) -> Iterator[Place]:
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from _described_places(inner, (*path, index))
-
-
-def _plain(arguments: str) -> str:
-    """Return JSON with its characters written as themselves: what is written as `\\u0040` is an `@` to whoever reads it."""
-    return _ESCAPE.sub(_unescape, arguments) if "\\" in arguments else arguments
-
-
-def _unescape(match: re.Match[str]) -> str:
-    character = "/" if match[0] == "\\/" else chr(int(match[1], 16)) if match[1] else ""
-    # What has to be escaped within JSON stays so, and so do the halves of surrogate pairs.
-    is_free = character >= " " and character not in {'"', "\\"} and not "\ud800" <= character <= "\udfff"
-    return character if is_free else match[0]

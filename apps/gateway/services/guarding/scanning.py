@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from apps.gateway.guards.base import CONTEXT_CHARACTERS, LONG_MARKS, LONGEST_MARKED_MATCH, LONGEST_MATCH, Hit, Text
 from apps.gateway.guards.rules import Rules
-from apps.gateway.services.guarding.placeholders import JsonPlace, Vault
+from apps.gateway.services.guarding.placeholders import Vault
 from apps.gateway.services.guarding.verdicts import Mark
 
 PIECE_CHARACTERS = 4_096
@@ -45,36 +45,15 @@ async def find_politely(rules: Rules, raw: str) -> list[Hit]:
 
 
 def replace_marks(
-    raw: str,
-    marks: list[Mark],
-    put: Callable[[Mark, str], str],
-    *,
-    place: JsonPlace | None = None,
-    begin: int = 0,
-    end: int | None = None,
+    raw: str, marks: list[Mark], put: Callable[[Mark, str], str], *, begin: int = 0, end: int | None = None
 ) -> str:
-    """Return a text, or the part from `begin` to `end`, with marked pieces replaced. `place` keeps JSON valid."""
-    end = len(raw) if end is None else end
+    """Return a text, or the part from `begin` to `end`, with marked pieces replaced."""
     parts: list[str] = []
     position = begin
     for mark in marks:
-        before = raw[position : mark.start]
-        parts.append(before)
-        found = raw[mark.start : mark.end]
-        if place is None:
-            parts.append(put(mark, found))
-        else:
-            place.advance(before)
-            kept = place.escape_length(found)
-            parts.append(found[:kept])
-            masked = put(mark, found[kept:])
-            parts.append(masked if place.is_inside else f'"{masked}"')
-            place.advance(found)
+        parts += (raw[position : mark.start], put(mark, raw[mark.start : mark.end]))
         position = mark.end
-    rest = raw[position:end]
-    if place is not None:
-        place.advance(rest)
-    parts.append(rest)
+    parts.append(raw[position:end])
     return "".join(parts)
 
 

@@ -22,11 +22,12 @@ from apps.gateway.selectors.guardrails import GuardTerms
 from apps.gateway.services.facts import CallFacts
 from apps.gateway.services.guarding.chunks import ChunkFilter
 from apps.gateway.services.guarding.moderating import ask_moderation_model
-from apps.gateway.services.guarding.placeholders import JsonPlace, Vault
+from apps.gateway.services.guarding.placeholders import Vault
 from apps.gateway.services.guarding.places import (
     TRUSTED_ROLES,
     Place,
     answer_places,
+    asks_for_json,
     holds_tokens,
     replace_texts,
     request_places,
@@ -122,12 +123,12 @@ class Screen:
         if not self.filters_answers:
             return completion
         payload = completion.payload if completion.payload is not None else orjson.loads(completion.body or b"{}")
-        places = list(answer_places(payload))
+        places = list(answer_places(payload, is_json=asks_for_json(self.request)))
         changed = await self._read(self._terms.output, GuardDirection.OUTPUT, places)
         for place in places:
-            text = changed.get(place.path, place.text)
-            restored = self._vault.restore(text, is_json=place.is_json)
-            if restored != place.text:
+            text = changed.get(place.path, place.source)
+            restored = self._vault.restore(text, is_json=place.json is not None)
+            if restored != place.source:
                 changed[place.path] = restored
         if not changed:
             return completion
@@ -146,7 +147,11 @@ class Screen:
             return batch
         if self._chunks is None:
             self._chunks = ChunkFilter(
-                rules=self._terms.output, findings=self._findings, vault=self._vault, facts=self._facts
+                rules=self._terms.output,
+                findings=self._findings,
+                vault=self._vault,
+                facts=self._facts,
+                is_json=asks_for_json(self.request),
             )
         return self._chunks.take(batch)
 
@@ -190,8 +195,12 @@ class Screen:
                 hits = [hit for hit in hits if hit.detector != "injection"]
             marks = Judge(rules, direction, self._findings).take(hits)
             if marks:
-                json_place = JsonPlace() if place.is_json else None
-                changed[place.path] = replace_marks(place.text, marks, put, place=json_place)
+                json = place.json
+                changed[place.path] = (
+                    json.replace(place.text, marks, put, 0, len(place.text))
+                    if json is not None
+                    else replace_marks(place.text, marks, put)
+                )
         return changed
 
     def _judge_whole(
