@@ -60,6 +60,8 @@ def test_only_the_named_fields_of_a_policy_are_stored(actor: Actor) -> None:
         ({"topics_input": "mask"}, "topics_input"),
         ({"lengths_output": "mask"}, "lengths_output"),
         ({"topics_deny": "text.contains("}, "topics_deny"),
+        ({"topics_deny": 'words.exists(w, text.matches("(a|b){1,50}c"))'}, "topics_deny"),
+        ({"own_patterns": {f"p{number}": r"a{1,30}a{1,30}b" for number in range(3)}}, "own_patterns"),
         ({"topics_allow": "characters"}, "topics_allow"),
         ({"injection_threshold": 2.0}, "injection_threshold"),
         ({"moderation_thresholds": {"rudeness": 0.5}}, "moderation_thresholds"),

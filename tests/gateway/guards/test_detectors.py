@@ -233,6 +233,8 @@ class TestOwnPatterns:
         ("source", "why"),
         [
             (r"(a+)+b", "without bound"), (r"a.*b", "without bound"), (r"(?:a{1,9}b?){1,9}c", "inside a repeat"),
+            (r"[^x]{1,16}[^y]{1,16}[^z]{1,16}\d", "one after the other"),
+            ("[а-ю]{1,60}ш[а-ю]{1,60}b", "one after the other"), ("[一-鿿]{1,60}(?:极|b{1,2}c){1}[一-鿿]{1,60}x", "one after the other"),
             (r"(?:a|aa){1,50}b", "one after the other"), (r"\d{0,50}\d{0,50}\d{0,50}x", "one after the other"),
             (r"(\w)\1", "not possible"), (r"(?=a)b", "not possible"), (r"(?<!a)b", "not possible"), (r"x?y?", "empty"),
             ("", "empty"), ("(", "not a regular expression"), (r"a{200}b{200}", "longer than 256"), (r"(?i)abc", "not possible"),

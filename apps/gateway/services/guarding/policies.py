@@ -15,12 +15,15 @@ from apps.gateway.errors import GuardPolicyInvalid
 from apps.gateway.events import GuardPolicyBound, GuardPolicyChanged, GuardPolicyDeleted
 from apps.gateway.guards import pii
 from apps.gateway.guards.moderation import CATEGORIES
-from apps.gateway.guards.own import NAME, PatternUnsafe, check_pattern
+from apps.gateway.guards.own import MOST_STEPS, NAME, PatternUnsafe, check_pattern
+from apps.gateway.guards.topic_costs import check_costs
 from apps.gateway.guards.topics import VOCABULARY
 from apps.gateway.models import GuardBinding, GuardPolicy
 from apps.users.services.announcing import PLATFORM_ID, announce_identity_change
 
 MOST_PATTERNS = 50
+MOST_STEPS_TOGETHER = 2 * MOST_STEPS
+"""Ways in which one place of a text may be tried by all patterns of a policy."""
 MOST_WORDS = 1_000
 Errors = dict[str, list[str]]
 
@@ -110,6 +113,7 @@ def check_guard_policy(policy: GuardPolicy) -> Errors:
         if getattr(policy, name):
             try:
                 VOCABULARY.compile(getattr(policy, name))
+                check_costs(getattr(policy, name))
             except ExpressionInvalid as error:
                 _add(errors, name, error.message)
     _check_thresholds(policy.moderation_thresholds, errors)
@@ -140,14 +144,17 @@ def _check_patterns(patterns: Any, errors: Errors) -> None:
     if not isinstance(patterns, dict) or len(patterns) > MOST_PATTERNS:
         _add(errors, "own_patterns", f"Give at most {MOST_PATTERNS} patterns by name, as an object.")
         return
+    steps = 0
     for name, source in patterns.items():
         if not NAME.match(name) or name == "words" or not isinstance(source, str):
             _add(errors, "own_patterns", f"{name!r}: a name has small letters, digits and _, and a pattern is a text.")
             continue
         try:
-            check_pattern(source)
+            steps += check_pattern(source)
         except PatternUnsafe as error:
             _add(errors, "own_patterns", f"{name}: {error}.")
+    if steps > MOST_STEPS_TOGETHER:
+        _add(errors, "own_patterns", "Together the patterns have too many repeats; use smaller bounds.")
 
 
 def _publish_binding(binding: GuardBinding, *, actor: Actor, is_bound: bool) -> None:
