@@ -8,6 +8,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from apps.gateway.dialects.openai_moderations import BUILT_IN
+from apps.users.models import ApiKey
 from tests.factories.gateway import GuardBindingFactory
 from tests.gateway.conftest import run_in_database
 from tests.support.upstreams import Scenario, Upstream
@@ -101,3 +102,18 @@ async def test_nothing_leaves_for_judging_where_a_policy_guards_it(
     answer = await sdk.moderations.create(input="Write to ada@example.com", model="omni-moderation-latest")
     assert answer.model == BUILT_IN
     assert upstream.received == []
+
+
+@pytest.mark.parametrize(
+    ("allowed", "judge"), [("gpt-test", BUILT_IN), ("omni-moderation-latest", "omni-moderation-2024-09-26")]
+)
+async def test_a_key_for_other_models_sends_nothing_to_openai(
+    sdk: AsyncOpenAI, key: tuple[ApiKey, str], upstream: Upstream, runtime, allowed: str, judge: str
+) -> None:
+    await runtime.catalogue.reload()
+    key[0].allowed_models = [allowed]
+    await run_in_database(key[0].save)
+    upstream.play(Scenario(raw_body=orjson.dumps(UPSTREAM_RESULT)))
+    answer = await sdk.moderations.create(input="a")
+    assert answer.model == judge
+    assert len(upstream.received) == (judge != BUILT_IN)

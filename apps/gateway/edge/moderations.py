@@ -36,7 +36,7 @@ _OPENAI = OpenAIProvider()
 async def moderate(exchange: Exchange) -> None:
     """Answer with OpenAI's own judgement where its model is asked for and configured, else with the built-in one.
 
-    No text of a caller whom a guardrail policy binds is sent to OpenAI for it.
+    No text of a caller whom a guardrail policy binds, or whose key may use other models only, is sent to OpenAI for it.
     """
     caller = await exchange.authenticate()
     body = await exchange.read_object()
@@ -45,8 +45,8 @@ async def moderate(exchange: Exchange) -> None:
         raise PermissionRefused("Calls are made on account of an organization, and the caller belongs to none.")
     name = body.get("model") or DEFAULT_MODEL
     snapshot = await exchange.runtime.catalogue.ready()
-    # Guardrails decide what may leave: with them, nothing does only to be judged.
-    stays = is_built_in(name) or caller.terms.guard is not None
+    # Guardrails decide what may leave, and keys where to: against either, nothing does only to be judged.
+    stays = is_built_in(name) or caller.terms.guard is not None or not caller.may_use(name)
     route = None if stays else find_moderation_route(snapshot, name)
     model = name if route is not None else BUILT_IN
     facts = gather_facts({"input": texts}, model=model)
