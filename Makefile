@@ -18,7 +18,7 @@ run: $(VENV)/.base-installed ## start Portico on this machine: everything, from 
 
 test: $(VENV)/.local-installed ## run the tests in parallel; nothing needs to be started by hand
 	@rm -f .coverage .coverage.*
-	$(PYTHON) -m coverage run -m pytest -n 2 --dist loadgroup -m "not chaos"
+	$(PYTHON) -m coverage run -m pytest -n 2 -m "not chaos"
 	@$(PYTHON) -m coverage combine --quiet
 	$(PYTHON) -m coverage report --fail-under=90
 	$(PYTHON) -m coverage report --fail-under=100 \

@@ -16,6 +16,7 @@ from apps.core.redis import get_redis
 from apps.users.models import Membership
 from apps.users.selectors import actor_of_user
 from tests.factories.users import ApiKeyFactory, MembershipFactory
+from tests.support.services import wait_for_template
 
 # Written by migrations, from the code: the same for every test.
 KEPT = ("django_migrations", "django_content_type", "auth_permission")
@@ -56,6 +57,12 @@ def _empty_tables(case: TransactionTestCase) -> None:
 
 
 TransactionTestCase._fixture_teardown = _empty_tables
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """Make the test database a copy of the one that was migrated."""
+    connection.settings_dict["TEST"]["TEMPLATE"] = wait_for_template()
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import threading
-import time
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +20,7 @@ from apps.gateway.selectors.guardrails import compile_terms
 from apps.gateway.selectors.terms import Terms
 from apps.gateway.services.facts import gather_facts
 from apps.gateway.services.guarding import Screen, screen_input
+from apps.gateway.services.guarding.scanning import PIECE_CHARACTERS
 from tests.gateway.guards.policies import FIRST, SECOND, make_policy
 
 REQUEST_ID = UUID("018f1c1e-0000-7000-8000-0000000000aa")
@@ -238,28 +237,25 @@ class TestPrompts:
             await read(chat("falcon"), strict, mild)
 
     async def test_a_long_prompt_lets_other_calls_have_their_turn(self) -> None:
-        longest, last, stop = 0.0, time.thread_time(), threading.Event()
+        turns, is_over = 0, False
 
         async def watch() -> None:
-            nonlocal longest, last
-            while not stop.is_set():
+            nonlocal turns
+            while not is_over:
+                turns += 1
                 await asyncio.sleep(0)
-                now = time.thread_time()
-                longest, last = max(longest, now - last), now
 
         text = "The quick brown fox jumps over the lazy dog at 10:30 with ada@example.com. " * 4_000
         everything = make_policy(input=dict.fromkeys(("pii", "secrets", "injection", "moderation"), "log"))
         screen = make_screen(chat(text), everything)
         watcher = asyncio.create_task(watch())
-        await asyncio.sleep(0)
 
         await screen.read_prompt()
-        stop.set()
+        is_over = True
         await watcher
 
         assert counts(screen) == {("pii", "email", "log", "input"): 4_000}
-        # Processor time, so that a busy machine is not taken for a long turn; 4,096 characters are one.
-        assert longest < 0.05
+        assert turns >= len(text) // PIECE_CHARACTERS
 
 
 def completion(**message: Any) -> Completion:

@@ -7,6 +7,9 @@ own, because Pub/Sub and FLUSHALL know no logical databases.
 The servers' data lies in memory where there is room, and nothing outlives the session: the kernel ends the servers
 with their pytest process, and the directories of a killed session are swept by the next one.
 
+The migrations run once, in a process of its own while the workers gather their tests; each worker's database is a copy
+of what they made.
+
 `PORTICO_TEST_DATABASE_URL` and `PORTICO_TEST_REDIS_URL` name servers to use instead; the role needs CREATEDB and
 `vector` in template1, and each worker takes one logical database of the Redis.
 """
@@ -16,11 +19,15 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit, urlunsplit
 
+import psycopg
 import pytest
 
 from apps.core.embedded import EmbeddedPostgres, EmbeddedRedis
@@ -29,6 +36,10 @@ from apps.core.embedded.service import EmbeddedService
 PREFIX = "portico-test-"
 SHARED_MEMORY = Path("/dev/shm")
 NEEDED_BYTES = 1024**3
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATE = "portico_migrated"
+TEMPLATE_LOCK = "PORTICO_TEST_TEMPLATE_LOCK"
+"""Environment variable that names the file which is locked while the migrations run."""
 
 
 class SessionServices:
@@ -36,25 +47,55 @@ class SessionServices:
 
     def __init__(self) -> None:
         self.running: list[EmbeddedService] = []
+        self.migration: subprocess.Popen[bytes] | None = None
         self.directory: Path | None = None
         self.lock: IO[str] | None = None
 
     def start(self) -> None:
         """Start what this process needs and put the URLs where settings look for them."""
         worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+        given = os.environ.get("PORTICO_TEST_DATABASE_URL")
         if not worker:
-            os.environ["DATABASE_URL"] = os.environ.get("PORTICO_TEST_DATABASE_URL") or self._run(EmbeddedPostgres)
+            os.environ["DATABASE_URL"] = given or self._run(EmbeddedPostgres)
         os.environ["REDIS_URL"] = self._find_redis_url(worker)
         os.environ["CELERY_BROKER_URL"] = os.environ["REDIS_URL"]
+        if not worker and not given:
+            self._begin_template(os.environ["DATABASE_URL"])
 
     def stop(self) -> None:
         """Stop the servers and remove their data."""
+        if self.migration is not None:
+            self.migration.kill()
+            self.migration.wait()
+            self.migration = None
         for service in self.running:
             service.stop()
         self.running.clear()
         if self.directory is not None:
             shutil.rmtree(self.directory, ignore_errors=True)
             self.directory = None
+
+    def _begin_template(self, database_url: str) -> None:
+        """Let a process migrate a database of which others are copied; it holds a lock until it ends."""
+        assert self.directory is not None
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {TEMPLATE}")
+        path = self.directory / "template"
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # Not measured for coverage: migrations are not part of it, and run at half their speed.
+            kept = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+            self.migration = subprocess.Popen(
+                [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
+                cwd=ROOT,
+                env={
+                    **kept,
+                    "DJANGO_SETTINGS_MODULE": "project.settings.test",
+                    "DATABASE_URL": urlunsplit(urlsplit(database_url)._replace(path=f"/{TEMPLATE}")),
+                },
+                pass_fds=[lock.fileno()],
+            )
+        os.environ[TEMPLATE_LOCK] = str(path)
 
     def _find_redis_url(self, worker: str) -> str:
         given = os.environ.get("PORTICO_TEST_REDIS_URL")
@@ -69,6 +110,16 @@ class SessionServices:
         service = kind(self.directory / kind.name.lower(), durable=False)
         self.running.append(service)
         return service.start()
+
+
+def wait_for_template() -> str | None:
+    """Return the database to copy when its migrations are through; None where there is none."""
+    path = os.environ.get(TEMPLATE_LOCK)
+    if path is None:
+        return None
+    with Path(path).open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+    return TEMPLATE
 
 
 def make_session_directory() -> tuple[Path, IO[str]]:
