@@ -12,6 +12,7 @@ from project.settings.base import DATABASES
 SECRET_KEY = "test-only-secret-key-of-more-than-fifty-characters-0123456789"  # noqa: S105
 FIELD_ENCRYPTION_KEYS = "test:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 DATA_DIR = Path(tempfile.mkdtemp(prefix="portico-test-"))
+STATIC_ROOT = DATA_DIR / "static"
 JWT_PRIVATE_KEY_FILE = DATA_DIR / "jwt_private_key.pem"
 JWT_PRIVATE_KEY_FILE.write_bytes(
     rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
