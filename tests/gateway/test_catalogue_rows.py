@@ -11,7 +11,7 @@ from apps.core.actor import Actor, system_actor
 from apps.events.models import Event
 from apps.gateway.errors import ModelUnknown
 from apps.gateway.models import Provider
-from apps.gateway.runtime.sessions import GuardedResolver
+from apps.gateway.runtime.sessions import GuardedResolver, Sessions
 from apps.gateway.selectors import find_usable_model, load_snapshot, usable_models
 from apps.gateway.services.providers import save_provider
 from apps.gateway.subscribers import refresh_prices
@@ -103,6 +103,18 @@ async def test_a_name_that_leads_inside_is_not_connected_to() -> None:
         await GuardedResolver(OneAddress("10.0.0.1")).resolve("sneaky.example.com", 443)
     [found] = await GuardedResolver(OneAddress("93.184.215.14")).resolve("models.example.com", 443)
     assert found["host"] == "93.184.215.14"
+
+
+async def test_without_tls_only_opened_networks_are_connected_to(settings) -> None:
+    settings.OUTBOUND_ALLOW = ["10.0.0.0/8"]
+    with pytest.raises(OSError, match="may not reach"):
+        await GuardedResolver(OneAddress("93.184.215.14"), is_plain=True).resolve("models.example.com", 80)
+    [found] = await GuardedResolver(OneAddress("10.0.0.1"), is_plain=True).resolve("models.example.com", 80)
+    assert found["host"] == "10.0.0.1"
+    async with Sessions() as sessions:
+        assert sessions.choose("HTTP://models.example.com/v1", is_operators=False) is sessions.plain
+        assert sessions.choose("https://models.example.com/v1", is_operators=False) is sessions.guarded
+        assert sessions.choose("http://models.example.com/v1", is_operators=True) is sessions.open
 
 
 def test_inactive_rows_are_no_routes(db: None) -> None:

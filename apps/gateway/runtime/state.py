@@ -129,7 +129,7 @@ class Runtime:
 
     def session_for(self, route: Route) -> aiohttp.ClientSession:
         """Return the HTTP session that calls to a provider go through."""
-        return self.sessions.open if route.is_operators else self.sessions.guarded
+        return self.sessions.choose(route.target.base_url, is_operators=route.is_operators)
 
     async def _tick(self) -> None:
         while True:

@@ -23,7 +23,7 @@ from apps.gateway.events import CatalogueLoaded
 from apps.gateway.models import Deployment, Model, Provider
 from apps.gateway.providers.base import UpstreamError
 from apps.gateway.providers.registry import get_provider
-from apps.gateway.runtime.sessions import open_session
+from apps.gateway.runtime.sessions import Sessions
 from apps.gateway.selectors.catalogue import build_target
 from apps.gateway.services.announcing import announce_catalogue_change
 from apps.gateway.services.catalogue_files import CatalogueModel, read_catalogue
@@ -100,8 +100,8 @@ async def list_provider_models(provider: Provider) -> list[str]:
     target = build_target(provider)
     if target is None:
         return []
-    is_guarded = not provider.from_environment
-    async with asyncio.timeout(DISCOVERY_SECONDS), open_session(is_guarded=is_guarded) as session:
+    async with asyncio.timeout(DISCOVERY_SECONDS), Sessions() as sessions:
+        session = sessions.choose(target.base_url, is_operators=provider.from_environment)
         return await get_provider(provider.kind).list_models(session=session, target=target)
 
 

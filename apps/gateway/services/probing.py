@@ -23,7 +23,7 @@ from apps.gateway.events import ProviderCameBack, ProviderWentDown
 from apps.gateway.models import Deployment, HealthCheck, HealthState, Provider
 from apps.gateway.providers.base import Target, UpstreamError, UpstreamRateLimited, UpstreamRejected
 from apps.gateway.providers.registry import get_provider
-from apps.gateway.runtime.sessions import open_session
+from apps.gateway.runtime.sessions import Sessions
 from apps.gateway.runtime.sharing import HEALTH_CHANNEL
 from apps.gateway.selectors.catalogue import build_target
 from apps.gateway.selectors.routing import subject_of
@@ -99,10 +99,9 @@ def find_due(*, now: datetime) -> list[Probe]:
 
 async def run_probes(probes: Sequence[Probe]) -> list[Result]:
     """Return what comes of probes, all made at once."""
-    async with open_session(is_guarded=False) as own, open_session(is_guarded=True) as guarded:
-        return await asyncio.gather(
-            *[_run(probe, own if probe.provider.from_environment else guarded) for probe in probes]
-        )
+    async with Sessions() as sessions:
+        chosen = [sessions.choose(p.target.base_url, is_operators=p.provider.from_environment) for p in probes]
+        return await asyncio.gather(*[_run(probe, session) for probe, session in zip(probes, chosen, strict=True)])
 
 
 @transaction.atomic
