@@ -95,7 +95,8 @@ def test_what_reaches_over_several_strings_leaves_their_form() -> None:
 def test_any_json_in_any_pieces_is_masked_as_its_words_are(parts: list[str], sizes: list[int], is_all: bool) -> None:
     said = "".join(parts)
     source = f"[{escape_all(said) if is_all else json.dumps(said)}]"
-    pieces, position = [], 0
+    pieces: list[str] = []
+    position = 0
     while position < len(source):
         pieces.append(source[position : position + sizes[len(pieces) % len(sizes)]])
         position += len(pieces[-1])
