@@ -82,6 +82,17 @@ async def test_without_the_capability_the_prompt_asks_for_json(strong: Upstream,
     assert '"title"' in strong.received[-1].body["messages"][0]["content"]
 
 
+@pytest.mark.parametrize(("capabilities", "temperature"), [(["chat"], 0), (["chat", "reasoning"], None)])
+async def test_a_model_that_thinks_is_given_no_temperature(
+    strong: Upstream, caller: Actor, runtime: Runtime, capabilities: list[str], temperature: int | None
+) -> None:
+    await run_in_database(lambda: Model.objects.filter(name="alias").update(capabilities=capabilities))
+    await runtime.catalogue.reload()
+    strong.play(*says({"title": "A machine"}))
+    assert (await make_title(actor=caller, source=TEXT, model="alias")).method is AnalysisMethod.MODEL
+    assert strong.received[-1].body.get("temperature") == temperature
+
+
 async def test_words_around_the_object_do_no_harm(strong: Upstream, caller: Actor) -> None:
     strong.play(*says('Sure: {"label": "positive", "score": 0.9} – bye'))
     sentiment = await judge_sentiment(actor=caller, source=TEXT)

@@ -139,6 +139,7 @@ def test_german_nouns_are_no_names() -> None:
     ("text", "found"),
     [
         ("See https://example.com/a?b=1, please.", [(EntityKind.URL, "https://example.com/a?b=1")]),
+        ("See https://example.com/a@b.example now.", [(EntityKind.URL, "https://example.com/a@b.example")]),
         ("We met Prof. Li in New York.", [(EntityKind.OTHER, "Prof"), (EntityKind.PLACE, "New York")]),
         ("We heard the Bank of Ireland today.", [(EntityKind.ORGANIZATION, "Bank of Ireland")]),
         ("They like Mr Smith.", [(EntityKind.PERSON, "Mr Smith")]),

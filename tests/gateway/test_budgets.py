@@ -31,6 +31,7 @@ from apps.gateway.services import spending
 from apps.gateway.services.facts import CallFacts
 from apps.users.models import ApiKey
 from tests.factories.billing import BudgetFactory
+from tests.factories.gateway import LimitFactory
 from tests.gateway.conftest import run_in_database
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -138,6 +139,26 @@ async def test_a_model_without_a_price(
     costs = [min(record.cost_micros, 1) for record in await records()]
     assert costs == ([] if cost is None else [cost])
     assert (answer.json().get("error") or {}).get("code") == ("billing.model_unpriced" if status == 402 else None)
+
+
+@pytest.mark.parametrize(("model", "status"), [("sandbox-small", 200), ("upstream-model", 402)])
+async def test_where_every_model_needs_a_price_those_without_a_budget_need_it_too(
+    model: str, status: int, upstream: Any, post: Callable, runtime: Runtime, settings: Settings
+) -> None:
+    settings.GATEWAY_UNPRICED_MODELS = "deny"
+    await runtime.catalogue.reload()
+    assert (await post(model=model)).status_code == status
+
+
+async def test_a_call_that_no_budget_lets_in_takes_nothing_from_its_limits(
+    post: Callable, make_budget: Callable, key: tuple[ApiKey, str], runtime: Runtime
+) -> None:
+    await run_in_database(lambda: LimitFactory(requests_per_minute=None, parallel_calls=1, tokens_per_minute=100))
+    budget = await make_budget(hard_micros=0)
+    assert [(await post()).status_code for _ in range(8)] == [402] * 8
+    await run_in_database(lambda: Budget.objects.filter(id=budget.id).update(is_active=False))
+    runtime.callers.forget(str(key[0].organization_id))
+    assert (await post()).status_code == 200
 
 
 @pytest.mark.parametrize("disables", [False, True])

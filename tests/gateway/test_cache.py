@@ -493,6 +493,21 @@ async def test_too_many_answers_at_once_are_not_kept(caller: Caller, monkeypatch
     assert get_redis().keys("portico:cache:*") == []
 
 
+async def test_an_answer_that_is_too_large_is_not_kept(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(keeping, "MAX_BYTES", 100)
+        assert await caller.state() == "miss"
+        assert get_redis().keys("portico:cache:*") == []
+    assert [await caller.state(), await caller.state()] == ["miss", "hit"]
+
+
+async def test_a_cache_by_meaning_alone_keeps_nothing_word_for_word(caller: Caller, semantic: CachePolicy) -> None:
+    await run_in_database(lambda: CachePolicy.objects.update(is_exact=False))
+    assert [await caller.state(), await caller.state()] == ["miss", "hit-semantic"]
+    assert get_redis().keys("portico:cache:*") == []
+    assert await run_in_database(CachedAnswer.objects.count) == 1
+
+
 async def test_a_defect_in_keeping_reaches_the_log(
     caller: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

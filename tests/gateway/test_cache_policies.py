@@ -164,6 +164,14 @@ def test_a_purge_and_an_end_are_facts(django_capture_on_commit_callbacks: Any) -
     assert said() == [("cache.purged", None), ("cache_policy.changed", ["deleted"])]
 
 
+def test_a_purge_of_an_empty_cache_touches_nobody_elses(django_capture_on_commit_callbacks: Any) -> None:
+    policy, other = CachePolicyFactory(), f"{policies.PREFIX}:{uuid7().hex}:p:1"
+    get_redis().set(other, "x")
+    with django_capture_on_commit_callbacks(execute=True):
+        purge_cache(policy=policy, actor=system_actor())
+    assert get_redis().keys("portico:cache:*") == [other.encode()]
+
+
 def test_a_redis_that_is_down_stops_no_purge(
     monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
 ) -> None:

@@ -11,13 +11,15 @@ from apps.gateway.choices import GuardDirection, GuardMode
 from apps.gateway.errors import ContentBlocked
 from apps.gateway.guards.rules import Rules
 from apps.gateway.providers.base import Chunk, Usage
+from apps.gateway.selectors.guardrails import compile_terms
 from apps.gateway.services.guarding.chunks import get_text, put_text, text_fields, without_texts
 from apps.gateway.services.guarding.filtering import TextFilter
 from apps.gateway.services.guarding.placeholders import Vault
 from apps.gateway.services.guarding.places import answer_places, request_places
+from apps.gateway.services.guarding.trying import try_policies
 from apps.gateway.services.guarding.verdicts import Findings, Mark, merge_marks
 from tests.gateway.guards.policies import make_policy
-from tests.gateway.test_guarding import chat, completion, counts, read
+from tests.gateway.test_guarding import WRITER, chat, completion, counts, read
 
 MAIL = "ada@example.com"
 MASKING = make_policy(input={"pii": "mask"})
@@ -36,17 +38,18 @@ def test_every_text_of_a_request_has_a_place() -> None:
             },
             "no message",
             {"role": 7, "content": "j"},
+            {"role": "assistant", "content": ""},
         ],
         "system": [{"type": "text", "text": "k"}],
         "prediction": {"type": "content", "content": "l"},
         "instructions": "m",
-        "tools": [{"type": "function", "function": {"name": "f", "description": "n", "parameters": {"type": "object", "properties": {"name": {"type": "string", "enum": ["o", 1]}}}}}],
+        "tools": [{"type": "function", "function": {"name": "f", "description": "n", "parameters": {"description": "", "type": "object", "properties": {"name": {"type": "string", "enum": ["o", 1]}}}}}],
         "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"description": "p"}}},
         "user": "q",
         "metadata": {"case": "r", "name": ""},
     }  # fmt: skip
 
-    assert "".join(sorted(place.text for place in request_places(request))) == "abcdefghijklmnopqr"
+    assert sorted(place.text for place in request_places(request)) == list("abcdefghijklmnopqr")
 
 
 @pytest.mark.parametrize(
@@ -155,6 +158,28 @@ async def test_moderation_masks_the_words_themselves() -> None:
     content = screen.request["messages"][0]["content"]
     assert content.startswith("Well, [")
     assert "kill" not in content
+
+
+async def test_a_category_is_counted_once_in_a_stream_however_often_its_words_come() -> None:
+    screen = await read(chat("hi"), make_policy(output={"moderation": "log"}))
+
+    sent = [
+        screen.filter([WRITER.write_text(text)]) for text in ("I will kill you now. ", "x" * 2000, " I will kill you.")
+    ]
+
+    assert b"".join(chunk.data for chunk in [*sum(sent, []), *screen.flush()]).count(b"kill") == 2
+    assert set(counts(screen).values()) == {1}
+
+
+def test_a_trial_says_whether_a_text_is_too_long() -> None:
+    terms = compile_terms([make_policy(input={"lengths": "block"}, max_prompt_characters=5)])
+
+    fits = try_policies(terms, "12345", direction=GuardDirection.INPUT)
+    too_long = try_policies(terms, "123456", direction=GuardDirection.INPUT)
+
+    assert (fits.findings, fits.text, fits.refusal) == ([], "12345", "")
+    assert [found.kind for found, _ in too_long.findings] == ["prompt_too_long"]
+    assert (too_long.text, "prompt_too_long" in too_long.refusal) == ("", True)
 
 
 async def test_whole_answers_have_lengths_and_topics() -> None:

@@ -50,7 +50,12 @@ async def serve(answer: dict[str, Any] | int) -> tuple[web.AppRunner, str]:
     ("answer", "scores"),
     [
         (
-            {"results": [{"category_scores": {"hate": 0.9}}, {"category_scores": {"hate": 0.2, "violence": 1}}]},
+            {
+                "results": [
+                    {"category_scores": {"hate": 0.9, "self-harm": None}},
+                    {"category_scores": {"hate": 0.2, "violence": 1}},
+                ]
+            },
             {"hate": 0.9, "violence": 1.0},
         ),
         (500, {}),
@@ -80,11 +85,11 @@ def test_without_a_provider_of_the_format_there_is_nobody_to_ask() -> None:
 
 
 async def test_a_score_above_the_threshold_blocks_for_the_policy_that_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+    asked, scores = [], iter([0.5, 0.7])
 
     async def judge(model: str, text: str, *, runtime: object) -> dict[str, float]:
         asked.append((model, text))
-        return {"hate": 0.7}
+        return {"hate": next(scores)}
 
     monkeypatch.setattr("apps.gateway.services.guarding.screening.ask_moderation_model", judge)
     policy = make_policy(input={"moderation": "block"}, moderation_model="omni", moderation_thresholds={"hate": 0.6})
@@ -92,9 +97,11 @@ async def test_a_score_above_the_threshold_blocks_for_the_policy_that_asked(monk
     screen = make_screen(chat("veiled words"), policy)
     screen._runtime = runtime
 
+    await screen.read_prompt()
+    assert screen.findings == {}
     with pytest.raises(ContentBlocked) as refused:
         await screen.read_prompt()
 
-    assert asked == [("omni", "veiled words")]
+    assert asked == [("omni", "veiled words")] * 2
     assert "hate" in refused.value.message
     assert moderating.WAIT_SECONDS <= 5

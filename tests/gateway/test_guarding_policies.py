@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from apps.core.actor import Actor, system_actor
 from apps.events.models import Event
 from apps.gateway.errors import GuardPolicyInvalid
 from apps.gateway.models import GuardBinding, GuardPolicy
+from apps.gateway.selectors import guardrails
 from apps.gateway.selectors.bound import Bound
 from apps.gateway.selectors.guardrails import guard_terms_of
 from apps.gateway.services.guarding.policies import (
@@ -142,6 +144,18 @@ def test_a_policy_is_bound_once_and_to_one_thing(actor: Actor) -> None:
         bind_guard_policy(binding=GuardBinding(policy=binding.policy, team=team), actor=actor)
     with pytest.raises(IntegrityError), transaction.atomic():
         GuardBindingFactory(policy=binding.policy, team=team, organization=team.organization)
+
+
+def test_only_so_many_sets_of_policies_are_remembered_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guardrails, "_interned", OrderedDict())
+    monkeypatch.setattr(guardrails, "MOST_INTERNED", 2)
+    policies = [GuardPolicyFactory() for _ in range(3)]
+
+    first, second, third = (guardrails.compile_policies([policy]) for policy in policies)
+
+    assert guardrails.compile_policies([policies[1]]) is second
+    assert guardrails.compile_policies([policies[2]]) is third
+    assert guardrails.compile_policies([policies[0]]) is not first
 
 
 class TestWhoIsBound:

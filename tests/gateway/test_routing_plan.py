@@ -157,6 +157,12 @@ async def test_another_model_stands_in(failure: UpstreamError, model_name: str, 
     assert plan.attempts == 2
 
 
+async def test_nobody_is_asked_again_under_another_reason() -> None:
+    lists = Fallbacks(general=("general",), context=("general", "long"))
+    plan = plan_of(Alone(), model("m", route("a", max_attempts=1), fallbacks=lists), *OTHERS)
+    assert await walk(plan, SERVER, TOO_LONG) == ["a", "general-1", "long-1"]
+
+
 @pytest.mark.parametrize("failure", [TOO_LONG, UNWANTED], ids=["context", "content"])
 async def test_without_a_list_of_its_own_such_a_refusal_is_told(failure: UpstreamError) -> None:
     plan = plan_of(Alone(), model("m", route("a"), route("b"), fallbacks=Fallbacks(general=("general",))), *OTHERS)

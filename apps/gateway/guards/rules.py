@@ -115,9 +115,9 @@ class Rules:
         """Return from where on, not before `start`, a text may still become something to act upon."""
         return self._holds.find(raw, folded, start)
 
-    def action_for(self, hit: Hit) -> Action | None:
-        """Return what is done about something that is simply there; None for signs, which are added up."""
-        return self._span_actions.get((hit.detector, hit.kind))
+    def action_for(self, hit: Hit) -> Action:
+        """Return what is done about something that is simply there. (Signs are added up and judged together.)"""
+        return self._span_actions[hit.detector, hit.kind]
 
     def judge_injection(self, weights: Iterable[float]) -> Action | None:
         """Return what is done about signs of an injection in one text."""

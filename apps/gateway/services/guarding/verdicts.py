@@ -70,9 +70,8 @@ class Judge:
             )
         for hit in drop_outranked(plain):
             action = self._rules.action_for(hit)
-            if action is not None:
-                self._note(action, hit.detector, hit.kind)
-                marks.append(Mark(hit.start, hit.end, hit.detector, hit.kind, action.mode))
+            self._note(action, hit.detector, hit.kind)
+            marks.append(Mark(hit.start, hit.end, hit.detector, hit.kind, action.mode))
         marks += self._judge_injections(injections)
         marks += self._judge_phrases(phrases)
         self.refuse_blocked((mark.mode, mark.kind) for mark in marks)
