@@ -38,8 +38,15 @@ SHARED_MEMORY = Path("/dev/shm")
 NEEDED_BYTES = 1024**3
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = "portico_migrated"
+MIGRATE = """
+import django
+django.setup()
+from apps.core.supervisor.readying import apply_migrations, find_missing_migrations
+apply_migrations(find_missing_migrations())
+print("done")
+"""
 TEMPLATE_LOCK = "PORTICO_TEST_TEMPLATE_LOCK"
-"""Environment variable that names the file which is locked while the migrations run."""
+"""Environment variable that names the file which is locked while the migrations run, and holds what they say."""
 
 
 class SessionServices:
@@ -81,19 +88,20 @@ class SessionServices:
         with psycopg.connect(database_url, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {TEMPLATE}")
         path = self.directory / "template"
-        with path.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with path.open("w") as log:
+            fcntl.flock(log, fcntl.LOCK_EX)
             # Not measured for coverage: migrations are not part of it, and run at half their speed.
             kept = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
             self.migration = subprocess.Popen(
-                [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
+                [sys.executable, "-c", MIGRATE],
                 cwd=ROOT,
                 env={
                     **kept,
                     "DJANGO_SETTINGS_MODULE": "project.settings.test",
                     "DATABASE_URL": urlunsplit(urlsplit(database_url)._replace(path=f"/{TEMPLATE}")),
                 },
-                pass_fds=[lock.fileno()],
+                stdout=log,
+                stderr=log,
             )
         os.environ[TEMPLATE_LOCK] = str(path)
 
@@ -113,12 +121,19 @@ class SessionServices:
 
 
 def wait_for_template() -> str | None:
-    """Return the database to copy when its migrations are through; None where there is none."""
+    """Return the database to copy when its migrations are through; None where there is none.
+
+    Raises:
+        RuntimeError: they failed.
+    """
     path = os.environ.get(TEMPLATE_LOCK)
     if path is None:
         return None
-    with Path(path).open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH)
+    with Path(path).open() as log:
+        fcntl.flock(log, fcntl.LOCK_SH)
+        said = log.read()
+    if not said.endswith("done\n"):
+        raise RuntimeError(f"The migrations failed:\n{said}")
     return TEMPLATE
 
 

@@ -6,7 +6,7 @@ import io
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -27,6 +27,10 @@ CONNECT_SECONDS = 5
 PAUSE_SECONDS = 0.2
 HOPELESS = re.compile(r"authentication failed|does not exist|no pg_hba\.conf entry")
 """What Postgres says of a wrong name or password: to wait for it would only hide the mistake."""
+
+EARLY = ("oauth2_provider",)
+"""Apps whose migrations alter much that all people's rows hang on: each alteration costs the more, the more models
+there are by then. It takes a third off the first start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +141,19 @@ def bring_up_to_date(*, may_migrate: bool, say: Callable[[str], None]) -> Access
             )
         if missing:
             say(f"applying {len(missing)} migrations")
-            call_command("migrate", interactive=False, verbosity=0)
+            apply_migrations(missing)
         # At each start: providers come and go with the environment.
         call_command("load_models", stdout=io.StringIO())
         # Last: what fails after it would take the only copy of a new password along.
         return bootstrap()
+
+
+def apply_migrations(missing: Sequence[str]) -> None:
+    """Apply the migrations that are missing, by name, those of EARLY apps first."""
+    for app in EARLY:
+        if any(name.startswith(f"{app}.") for name in missing):
+            call_command("migrate", app, interactive=False, verbosity=0)
+    call_command("migrate", interactive=False, verbosity=0)
 
 
 def find_missing_migrations() -> list[str]:

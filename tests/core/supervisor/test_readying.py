@@ -15,6 +15,7 @@ from apps.core.supervisor.errors import StartError
 from apps.core.supervisor.launch import Stage
 from apps.core.supervisor.readying import (
     Access,
+    apply_migrations,
     bring_up_to_date,
     find_missing_migrations,
     get_ready,
@@ -32,7 +33,7 @@ def commands(monkeypatch):
     called = []
 
     def record(name, *arguments, **options):
-        called.append(name)
+        called.append(" ".join((name, *arguments)))
         if name == "bootstrap":
             options["stdout"].write(json.dumps(NEW))
 
@@ -151,6 +152,11 @@ def test_missing_migrations_are_told_and_applied_before_the_bootstrap(commands, 
     bring_up_to_date(may_migrate=True, say=said.append)
     assert commands == ["migrate", "load_models", "bootstrap"]
     assert said == ["applying 1 migrations"]
+
+
+def test_migrations_that_alter_much_come_first(commands):
+    apply_migrations(["oauth2_provider.0001_initial", "users.0001_initial"])
+    assert commands == ["migrate oauth2_provider", "migrate"]
 
 
 @pytest.mark.django_db
