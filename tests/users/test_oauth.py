@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from typing import Any
 
 import jwt
 import pytest
@@ -12,6 +13,7 @@ from django.db import IntegrityError
 from django.test import Client
 from django.utils import timezone
 from oauth2_provider.models import get_access_token_model, get_grant_model, get_refresh_token_model
+from oauth2_provider.oauth2_validators import OAuth2Validator
 
 from apps.core.actor import system_actor
 from apps.users.choices import Role
@@ -409,6 +411,28 @@ def test_of_two_exchanges_at_once_one_gets_tokens_and_loses_them(flow: Flow) -> 
     won = next(answer.json() for answer in answers if answer.status_code == 200)
     assert Client().get(ME, headers=bearer(won["access_token"])).status_code == 401
     assert flow.refresh(won["refresh_token"]).status_code == 400
+
+
+@pytest.mark.parametrize("step", ["get_code_challenge", "get_code_challenge_method", "confirm_redirect_uri"])
+def test_an_exchange_that_is_overtaken_half_way_is_refused_and_takes_the_tokens_back(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    code, won = flow.code(), []
+    look = getattr(OAuth2Validator, step)
+
+    with monkeypatch.context() as patched:
+
+        def be_overtaken(*args: Any, **kwargs: Any) -> Any:
+            patched.undo()
+            won.append(flow.exchange(code).json())
+            return look(*args, **kwargs)
+
+        patched.setattr(OAuth2Validator, step, be_overtaken)
+        refused = flow.exchange(code)
+
+    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
+    assert Client().get(ME, headers=bearer(won[0]["access_token"])).status_code == 401
+    assert flow.refresh(won[0]["refresh_token"]).status_code == 400
 
 
 class TestRevocation:

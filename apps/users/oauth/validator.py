@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from oauth2_provider.models import get_refresh_token_model
+from oauth2_provider.models import get_grant_model, get_refresh_token_model
 from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauthlib.oauth2.rfc6749 import errors
 
@@ -37,6 +39,24 @@ class PorticoOAuth2Validator(OAuth2Validator):
             get_refresh_token_model().revoke_family(_family_of(code, client))
             return False
         return bool(request.user.is_active)
+
+    def get_code_challenge(self, code: str, request: Any) -> Any:
+        """Return the challenge that a code was asked for with."""
+        with _still_good(code, request.client):
+            return super().get_code_challenge(code, request)
+
+    def get_code_challenge_method(self, code: str, request: Any) -> Any:
+        """Return how that challenge was made."""
+        with _still_good(code, request.client):
+            return super().get_code_challenge_method(code, request)
+
+    def confirm_redirect_uri(
+        self, client_id: str, code: str, redirect_uri: str, client: Any, *args: Any, **kwargs: Any
+    ) -> bool:
+        """Tell whether a code was sent to this address."""
+        with _still_good(code, client):
+            is_same: bool = super().confirm_redirect_uri(client_id, code, redirect_uri, client, *args, **kwargs)
+        return is_same
 
     def invalidate_authorization_code(self, client_id: str, code: str, request: Any, *args: Any, **kwargs: Any) -> None:
         """Use a code up; of two exchanges at once neither keeps its tokens."""
@@ -97,6 +117,16 @@ class PorticoOAuth2Validator(OAuth2Validator):
             "email": user.email,
             "email_verified": user.email_verified_at is not None,
         }
+
+
+@contextmanager
+def _still_good(code: str, client: Any) -> Iterator[None]:
+    """Refuse a code that another exchange used up since it was found to be good, and take back what that one got."""
+    try:
+        yield
+    except get_grant_model().DoesNotExist:
+        get_refresh_token_model().revoke_family(_family_of(code, client))
+        raise errors.InvalidGrantError from None
 
 
 def _family_of(code: str, client: Any) -> UUID:
