@@ -167,7 +167,7 @@ async def test_a_category_is_counted_once_in_a_stream_however_often_its_words_co
         screen.filter([WRITER.write_text(text)]) for text in ("I will kill you now. ", "x" * 2000, " I will kill you.")
     ]
 
-    assert b"".join(chunk.data for chunk in [*sum(sent, []), *screen.flush()]).count(b"kill") == 2
+    assert b"".join(chunk.data for batch in [*sent, screen.flush()] for chunk in batch).count(b"kill") == 2
     assert set(counts(screen).values()) == {1}
 
 

@@ -13,7 +13,7 @@ from apps.gateway.choices import CallStatus
 from apps.gateway.providers.base import Completion, Usage
 from apps.gateway.runtime.lines import LineReader
 from apps.gateway.selectors import Caller
-from apps.gateway.selectors.terms import Terms
+from apps.gateway.selectors.terms import NO_TERMS, Terms
 from apps.gateway.services.facts import CallFacts
 from apps.gateway.services.meter import Meter
 from tests.support.routing import route
@@ -36,7 +36,7 @@ class Lines:
         self.written += line
 
 
-def record_of(usage: Usage, *, terms: Terms = Terms(), latest_at: float = float("inf")) -> UsageEntry:
+def record_of(usage: Usage, *, terms: Terms = NO_TERMS, latest_at: float = float("inf")) -> UsageEntry:
     """Return the record of a whole answer with this usage."""
     journal: Any = Lines()
     reservation: Any = SimpleNamespace(latest_at=latest_at, charges=[])
