@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from apps.conversations.choices import ACTIVE, MessageRole, MessageStatus, RunStatus, TitleOrigin
 from apps.conversations.querysets import ConversationQuerySet, MessageQuerySet, RunQuerySet
-from apps.core.models import Entity, VersionedEntity
+from apps.core.models import Entity, LivingProcess, VersionedEntity
 from apps.core.money import from_micros
 from apps.gateway.choices import AnalysisMethod
 
@@ -179,29 +179,14 @@ class ConversationSummary(Entity):
         return str(from_micros(self.cost_micros))
 
 
-class AnsweringProcess(models.Model):
+class AnsweringProcess(LivingProcess):
     """A web process that answers, and until when it may be taken for alive.
 
     One lease per process, not per run: keeping a thousand answers alive costs one small update every two seconds.
     """
 
-    id = models.UUIDField(primary_key=True, editable=False)
-    host = models.CharField(max_length=255)
-    pid = models.PositiveIntegerField()
-    lease_until = models.DateTimeField()
-    suspected_at = models.DateTimeField(null=True)
-    started_at = models.DateTimeField(db_default=Now())
-
-    class Meta:
+    class Meta(LivingProcess.Meta):
         verbose_name_plural = "answering processes"
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.pid}"
-
-    @property
-    def is_alive(self) -> bool:
-        """Tell whether the lease still runs."""
-        return self.lease_until > timezone.now()
 
 
 class Run(Entity):

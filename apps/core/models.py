@@ -6,6 +6,8 @@ from typing import ClassVar
 from uuid import UUID
 
 from django.db import models
+from django.db.models.functions import Now
+from django.utils import timezone
 
 from apps.core.ids import decode_id, encode_id, uuid7
 
@@ -45,3 +47,25 @@ class VersionedEntity(Entity):
     def etag(self) -> str:
         """Return the strong validator of this version of the row."""
         return f'"{self.version}"'
+
+
+class LivingProcess(models.Model):
+    """A process that looks after rows of its own, and until when it may be taken for alive."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    host = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField()
+    lease_until = models.DateTimeField()
+    suspected_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"
+
+    @property
+    def is_alive(self) -> bool:
+        """Tell whether the lease still runs."""
+        return self.lease_until > timezone.now()

@@ -356,7 +356,7 @@ def test_the_check_finds_what_is_wrong(admin: Membership, damage: dict, defects:
     found = json.loads(out.getvalue())
     assert (ended.value.code, found["ok"]) == (1, False)
     assert [finding["defect"] for finding in found["findings"]] == defects
-    assert {finding["budget"] for finding in found["findings"]} == {budget.public_id}
+    assert {finding["subject"] for finding in found["findings"]} == {budget.public_id}
     out = StringIO()
     with pytest.raises(SystemExit):
         call_command("budget_check", stdout=out)

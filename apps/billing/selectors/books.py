@@ -181,7 +181,7 @@ _SHOWN_AS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One defect of the books: its kind, what it concerns (a public id where there is one), and the figures."""
+    """One defect: its kind, what it concerns (a public id where there is one), and the figures."""
 
     defect: str
     subject: str
@@ -189,8 +189,8 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class BooksReport:
-    """What was counted and what is wrong."""
+class CheckReport:
+    """What was counted and what is wrong; sums are micro-units of all currencies together."""
 
     counted: dict[str, int]
     findings: list[Finding]
@@ -201,7 +201,7 @@ class BooksReport:
         return not self.findings
 
 
-def check_books(*, since: datetime | None = None) -> BooksReport:
+def check_books(*, since: datetime | None = None) -> CheckReport:
     """Return every defect of the books, or of what lies in them since the beginning of an hour.
 
     One statement, hence one snapshot: it may run while calls are recorded. Each check reads its tables once and joins
@@ -223,7 +223,7 @@ def check_books(*, since: datetime | None = None) -> BooksReport:
         cursor.execute(f"WITH posted AS MATERIALIZED ({POSTED}) " + " UNION ALL ".join(parts), {"since": start})
         rows: list[tuple[str, str, str]] = cursor.fetchall()
     counted = {subject: int(detail) for kind, subject, detail in rows if kind == "counted"}
-    return BooksReport(
+    return CheckReport(
         counted={name: counted[name] for name in (*COUNTED, "accounts")},
         findings=[
             Finding(kind, _show(kind, subject), detail) for kind, subject, detail in sorted(rows) if kind != "counted"

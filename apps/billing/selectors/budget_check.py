@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from django.db import connection
 
 from apps.billing.models import Budget
+from apps.billing.selectors.books import CheckReport, Finding
 from apps.billing.selectors.budget_matching import CHARGED, matches_sql
 from apps.core.ids import encode_id
 
@@ -50,29 +49,7 @@ COUNTED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetFinding:
-    """One defect: its kind, the public id of the budget, and the figures."""
-
-    defect: str
-    budget: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetsReport:
-    """What was counted and what is wrong; the sums are micro-units of all currencies together."""
-
-    counted: dict[str, int]
-    findings: list[BudgetFinding]
-
-    @property
-    def is_clean(self) -> bool:
-        """Tell whether nothing is wrong."""
-        return not self.findings
-
-
-def check_budgets() -> BudgetsReport:
+def check_budgets() -> CheckReport:
     """Return every defect of the budgets. One statement, hence one snapshot: it may run while calls are recorded."""
     parts = [f"SELECT 'counted', NULL::uuid, '{name}', count(*) FROM {table}" for name, table in COUNTED.items()]  # noqa: S608
     parts += [
@@ -86,10 +63,10 @@ def check_budgets() -> BudgetsReport:
     with connection.cursor() as cursor:
         cursor.execute(" UNION ALL ".join(parts))
         rows = cursor.fetchall()
-    return BudgetsReport(
+    return CheckReport(
         counted={name: int(count) for kind, _, name, count in rows if kind == "counted"},
         findings=[
-            BudgetFinding(kind, encode_id(Budget.ID_PREFIX, budget_id), detail)
+            Finding(kind, encode_id(Budget.ID_PREFIX, budget_id), detail)
             for kind, budget_id, detail, _ in sorted(rows, key=str)
             if kind != "counted"
         ],

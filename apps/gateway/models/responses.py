@@ -7,10 +7,9 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Now
-from django.utils import timezone
 
 from apps.core.ids import encode_id, uuid7
+from apps.core.models import LivingProcess
 from apps.gateway.choices import ACTIVE_RESPONSES, ResponseStatus
 from apps.gateway.querysets import StoredResponseQuerySet
 
@@ -102,26 +101,11 @@ class ResponseEvents(models.Model):
         return f"{self.response_id} {self.first}–{self.last}"
 
 
-class RespondingProcess(models.Model):
+class RespondingProcess(LivingProcess):
     """A web process that writes responses, and until when it may be taken for alive.
 
     One lease per process, not per response: keeping a thousand alive costs one small update every few seconds.
     """
 
-    id = models.UUIDField(primary_key=True, editable=False)
-    host = models.CharField(max_length=255)
-    pid = models.PositiveIntegerField()
-    lease_until = models.DateTimeField()
-    suspected_at = models.DateTimeField(null=True)
-    started_at = models.DateTimeField(db_default=Now())
-
-    class Meta:
+    class Meta(LivingProcess.Meta):
         verbose_name_plural = "responding processes"
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.pid}"
-
-    @property
-    def is_alive(self) -> bool:
-        """Tell whether the lease still runs."""
-        return self.lease_until > timezone.now()
