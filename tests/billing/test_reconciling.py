@@ -97,6 +97,17 @@ def test_differences_count_above_the_tolerance(
     assert compare(bill, tolerance_percent=Decimal(tolerance)).reconciliation.is_clean is agrees
 
 
+def test_lines_of_one_request_are_one(calls: None) -> None:
+    header = "generation_id,created_at,cost_total,tokens_prompt,tokens_completion,model_permaslug,provider_name\n"
+    found = compare(
+        header
+        + "gen-1,2026-11-20 10:15:00,0.40,60,20,openai/gpt-4o-mini,x\n"
+        + "gen-1,2026-11-20 10:15:01,0.60,40,0,openai/gpt-4o-mini,x\n"
+        + "gen-2,2026-11-20 10:15:02,1.00,100,20,openai/gpt-4o-mini,x\n"
+    )
+    assert (found.reconciliation.compared, found.reconciliation.is_clean) == (2, True)
+
+
 def test_adjustments_are_part_of_what_was_recorded(calls: None) -> None:
     PriceFactory(provider="openai", model="gpt-4o-mini-2024-07-18", input_micros=10_000_000_000, output_micros=0)
     reprice_usage(

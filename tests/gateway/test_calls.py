@@ -11,13 +11,21 @@ from pytest_django import Settings
 from apps.core.actor import Actor, ActorKind
 from apps.core.errors import PermissionRefused
 from apps.core.ids import uuid7
-from apps.gateway.errors import AccessWithdrawn, CallCancelled, JournalRefused, ModelUnknown, ParameterMissing
+from apps.gateway.errors import (
+    AccessWithdrawn,
+    CallCancelled,
+    CallStopped,
+    JournalRefused,
+    ModelUnknown,
+    ParameterMissing,
+)
 from apps.gateway.providers.base import UpstreamError, UpstreamRejected, UpstreamUnavailable
 from apps.gateway.services import open_chat, open_embedding
 from apps.users.models import ApiKey
 from apps.users.selectors import actor_of_key
 from tests.factories.users import ApiKeyFactory
 from tests.gateway.conftest import deploy_upstream, run_in_database
+from tests.gateway.test_caches import until
 from tests.support.upstreams import OpenAIDialect, Scenario, Upstream, run_upstream
 
 pytestmark = pytest.mark.asyncio
@@ -96,7 +104,7 @@ async def test_cancelling_before_the_first_byte(upstream: Upstream, runtime, cal
     upstream.play(Scenario(is_silent=True))
     call = await open_chat(actor=caller, request=ask(model="upstream-model"), endpoint="x")
     waiting = asyncio.create_task(call.result())
-    await asyncio.sleep(0.05)
+    await until(lambda: upstream.received)
     await call.cancel()
     with pytest.raises(CallCancelled):
         await waiting
@@ -120,6 +128,15 @@ async def test_withdrawn_access_raises_in_the_reader(runtime, caller: Actor, rec
     with pytest.raises(AccessWithdrawn):
         await reader
     assert [record.error_code for record in await records()] == ["gateway.access_withdrawn"]
+
+
+async def test_the_first_reason_to_end_a_call_is_the_one_that_is_told(runtime, caller: Actor, records) -> None:
+    call = await open_chat(actor=caller, request=ask("[long:500][slow:20]", stream=True), endpoint="x")
+    call.abort(CallStopped())
+    call.abort(AccessWithdrawn())
+    with pytest.raises(CallStopped):
+        await read(call)
+    assert [record.error_code for record in await records()] == ["gateway.call_stopped"]
 
 
 async def test_a_recheck_leaves_those_alone_who_may(runtime, caller: Actor) -> None:
@@ -260,7 +277,7 @@ async def test_a_reader_that_is_cancelled_before_the_first_byte(
         await call.result()
 
     reader = asyncio.create_task(read_all())
-    await asyncio.sleep(0.1)
+    await until(lambda: upstream.received)
     reader.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reader

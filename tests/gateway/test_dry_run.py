@@ -10,8 +10,12 @@ from django.utils import timezone
 
 from apps.billing.models import Budget, BudgetPeriod
 from apps.billing.selectors.budget_matching import window_of
+from apps.core.actor import Actor, ActorKind
+from apps.core.ids import uuid7
 from apps.core.redis import get_redis
-from apps.gateway.services.dry_run import _embed_nothing
+from apps.gateway.providers.base import CAPABILITY_CHAT
+from apps.gateway.selectors import Caller
+from apps.gateway.services.dry_run import _embed_nothing, explain_call
 from apps.users.models import ApiKey
 from tests.factories.billing import BudgetFactory
 from tests.factories.gateway import CachePolicyFactory, GuardBindingFactory, LimitFactory
@@ -183,9 +187,40 @@ class TestRefusals:
         assert (told["decision"], told["error"]["code"]) == ("refuse", code)
         assert (told["model"]["asked"], told["model"]["chosen"]) == (model, None)
 
+    async def test_of_a_model_without_a_price(self, upstream, post, runtime, settings) -> None:
+        settings.GATEWAY_UNPRICED_MODELS = "deny"
+        await runtime.catalogue.reload()
+        told = (await post(body=CHAT | {"model": "upstream-model"})).json()
+        assert (told["error"]["status"], told["error"]["code"]) == (402, "billing.model_unpriced")
+        assert (await post()).json()["decision"] == "allow"
+
+    async def test_of_somebody_without_an_organization(self, runtime) -> None:
+        nobody = Caller(actor=Actor(kind=ActorKind.USER, user_id=uuid7()))
+        told = await explain_call(
+            runtime=runtime, caller=nobody, request=dict(CHAT), kind=CAPABILITY_CHAT, request_id=uuid7()
+        )
+        assert (told["decision"], told["error"]["status"]) == ("refuse", 403)
+
     async def test_of_a_key_is_refused_as_ever(self, http, runtime) -> None:
         answer = await http.post("/v1/chat/completions", json=CHAT, headers={"Authorization": "Bearer sk-no", **DRY})
         assert answer.status_code == 401
+
+
+@pytest.mark.parametrize("model", [None, "", 7])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/chat/completions", {"messages": CHAT["messages"]}),
+        ("/messages", {"max_tokens": 50, "messages": CHAT["messages"]}),
+        ("/responses", {"input": "Hi"}),
+        ("/completions", {"prompt": "Hi"}),
+        ("/embeddings", {"input": "Hi"}),
+    ],
+)
+async def test_a_request_that_names_no_model_is_refused_as_ever(post, path: str, body: dict[str, Any], model) -> None:
+    answers = [await post(path, body), await post(path, body | {"model": model})]
+    assert [answer.status_code for answer in answers] == [400, 400]
+    assert ["model" in answer.json()["error"]["message"] for answer in answers] == [True, True]
 
 
 @pytest.mark.parametrize(

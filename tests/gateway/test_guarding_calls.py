@@ -11,8 +11,12 @@ import pytest_asyncio
 from openai import AsyncOpenAI
 
 from apps.gateway.models import GuardHit
+from apps.gateway.providers.base import Completion
 from apps.gateway.runtime import Runtime
 from apps.gateway.runtime.guard_hits import close_spool
+from apps.gateway.services import open_chat
+from apps.gateway.services.guarding import Screen
+from apps.users.selectors import actor_of_key
 from tests.factories.gateway import GuardBindingFactory
 from tests.gateway.conftest import run_in_database
 from tests.gateway.driving import Exchange
@@ -115,6 +119,41 @@ async def test_a_blocked_whole_answer_is_refused_and_paid_for(
     assert (answer.status, answer.json()["error"]["code"]) == (400, "gateway.content_blocked")
     [record] = await records()
     assert (record.status, record.prompt_tokens, record.completion_tokens) == ("error", 11, 5)
+    assert not record.is_estimated
+
+
+async def test_what_was_held_back_of_a_stream_without_usage_comes_at_its_end(
+    guarded: Runtime, upstream: Upstream, sdk: AsyncOpenAI
+) -> None:
+    await bind(pii_output="mask", topics_output="block", topics_deny='"casino" in words')
+    upstream.play(Scenario(pieces=("Ask ada@exa", "mple.com"), has_usage=False))
+
+    stream = await sdk.chat.completions.create(**ask("Who?", stream=True))
+
+    assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream]) == "Ask [EMAIL_1]"
+
+
+async def test_who_leaves_while_an_answer_is_looked_through_pays_for_it(
+    guarded: Runtime, upstream: Upstream, key, records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking = asyncio.Event()
+
+    async def look(self: Screen, completion: Completion) -> Completion:
+        looking.set()
+        await asyncio.Event().wait()
+        return completion
+
+    await bind(pii_input="off", pii_output="mask")
+    monkeypatch.setattr(Screen, "filter_completion", look)
+    actor = await run_in_database(lambda: actor_of_key(key=key[0]))
+    call = await open_chat(actor=actor, request=ask("Who?"), endpoint="x")
+    reader = asyncio.create_task(call.result())
+    await looking.wait()
+    reader.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reader
+    [record] = await records()
+    assert (record.status, record.prompt_tokens, record.completion_tokens) == ("cancelled", 11, 5)
     assert not record.is_estimated
 
 

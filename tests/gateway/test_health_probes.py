@@ -111,6 +111,7 @@ async def test_a_deployment_may_be_asked_for_an_answer(upstream: Upstream) -> No
     [asked] = [received.body for received in upstream.received if received.method == "POST"]
     assert (asked["model"], asked["max_tokens"]) == ("upstream-model", 1)
     assert (await run_in_database(lambda: state_of("openai", deployment))).status == "up"
+    assert await run_in_database(lambda: find_due(now=NOW + timedelta(seconds=30))) == []
     upstream.play(Scenario(status=400))
     assert [await probe(60), await probe(65)] == [0, 1]
     [(kind, payload)] = await run_in_database(facts)

@@ -13,7 +13,7 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from apps.core.actor import Actor, ActorKind
+from apps.core.actor import Actor, ActorKind, system_actor
 from apps.core.errors import NotFound
 from apps.core.ids import time_of, uuid7
 from apps.events.models import Event
@@ -22,6 +22,7 @@ from apps.gateway.errors import ResponsesUnreachable, ResponseUnknown
 from apps.gateway.models import RespondingProcess, ResponseEvents, StoredResponse
 from apps.gateway.selectors.responses import cut_events, read_chain, read_stretch
 from apps.gateway.services.responses import desk as desk_module
+from apps.gateway.services.responses import keeping
 from apps.gateway.services.responses.archive import Archive
 from apps.gateway.services.responses.changing import delete_response, remove_response, request_cancellation
 from apps.gateway.services.responses.desk import Desk, desk_of
@@ -33,7 +34,7 @@ from apps.gateway.services.responses.keeping import (
     look_after,
     write_responses,
 )
-from apps.gateway.services.responses.reading import Follower
+from apps.gateway.services.responses.reading import Follower, read_input
 from tests.factories.users import MembershipFactory
 
 ME = UUID(int=1)
@@ -151,6 +152,7 @@ class TestWriting:
         assert StoredResponse.objects.visible_to(actor).count() == 0
         nobody = Actor(kind=ActorKind.ANONYMOUS)
         assert StoredResponse.objects.visible_to(nobody).count() == 0
+        assert StoredResponse.objects.visible_to(system_actor()).count() == 1
         assert (archive.is_owned_by(client), archive.is_owned_by(actor)) == (True, False)
 
 
@@ -187,6 +189,12 @@ class TestAbandoned:
         assert stretch.is_over
         assert stretch.events.startswith("event: response.failed\n")
         assert fail_abandoned_responses() == 0
+
+    def test_more_than_fit_into_one_round_are_given_up_in_several(self, monkeypatch) -> None:
+        monkeypatch.setattr(keeping, "BATCH", 2)
+        write(*[make_archive(actor) for actor in [make_actor()] * 5])
+        assert fail_abandoned_responses() == 5
+        assert set(StoredResponse.objects.values_list("status", flat=True)) == {ResponseStatus.FAILED}
 
     def test_the_living_are_left_alone(self) -> None:
         row = self.start()
@@ -388,6 +396,38 @@ class TestDesk:
         archive.take(event(0).encode(), 1)
         await asyncio.wait_for(stopped.wait(), 5)
         assert (archive.is_lost, desk.archives) == (True, {})
+
+    async def test_an_answer_that_somebody_is_given_goes_on_when_it_is_lost_to_others(
+        self, runtime, in_database
+    ) -> None:
+        desk, actor = desk_of(runtime), await in_database(make_actor)
+        archive = make_archive(actor)
+        archive.stop = lambda: end(archive, "cancelled")
+        desk.begin(archive)
+        await desk.store(archive)
+        await in_database(lambda: StoredResponse.objects.all().delete())
+        archive.take(event(0).encode(), 1)
+        await desk.store(archive)
+        assert (archive.is_lost, archive.status, desk.archives) == (True, "in_progress", {})
+
+    async def test_what_goes_on_from_a_deleted_response_has_its_own_input_before_it_is_stored(
+        self, runtime, in_database
+    ) -> None:
+        desk, actor = desk_of(runtime), await in_database(make_actor)
+        archive = make_archive(actor, previous_id=uuid7())
+        desk.archives[archive.id] = archive
+        [item] = await read_input(runtime=runtime, actor=actor, response_id=archive.id)
+        assert (item["type"], item["role"]) == ("message", "user")
+        desk.drop(archive)
+        with pytest.raises(ResponseUnknown):
+            await read_input(runtime=runtime, actor=actor, response_id=archive.id)
+
+    async def test_a_lost_database_is_logged_once(self, runtime, monkeypatch, caplog) -> None:
+        desk = Desk(runtime)
+        monkeypatch.setattr(desk_module, "RETRY_SECONDS", 0)
+        await desk._be_patient(OperationalError("gone"))
+        await desk._be_patient(OperationalError("gone"))
+        assert caplog.text.count("responses_wait_for_database") == 1
 
     async def test_what_is_stored_already_is_deleted_there_too(self, runtime, in_database) -> None:
         desk, actor = desk_of(runtime), await in_database(make_actor)

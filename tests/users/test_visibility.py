@@ -11,13 +11,13 @@ from apps.core.actor import ANONYMOUS, Actor, system_actor
 from apps.core.errors import DependencyDown
 from apps.users import hashers
 from apps.users.checks import check_bootstrap_key
-from apps.users.models import ApiKey, Membership, OAuthClient, Organization, User, UserSession
-from tests.factories.users import ApiKeyFactory, MembershipFactory, OAuthClientFactory
+from apps.users.models import ApiKey, Membership, OAuthClient, Organization, Team, User, UserSession
+from tests.factories.users import ApiKeyFactory, MembershipFactory, OAuthClientFactory, TeamFactory
 from tests.users.client import log_in
 
 pytestmark = pytest.mark.django_db
 
-MODELS = [User, Organization, Membership, ApiKey, OAuthClient, UserSession]
+MODELS = [User, Organization, Membership, ApiKey, OAuthClient, UserSession, Team]
 
 
 @pytest.fixture
@@ -26,6 +26,7 @@ def rows(client, member: Membership) -> None:
     for membership in (member, MembershipFactory()):
         ApiKeyFactory(membership=membership)
         OAuthClientFactory(membership=membership)
+        TeamFactory(organization=membership.organization)
         log_in(client, membership.user.email)
 
 

@@ -85,8 +85,7 @@ def run_in_copy(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     pid = os.fork()
     if pid == 0:
         # Not covered: the copy's tracer starts anew and does not see the frames it was copied with.
-        os.close(reading)
-        _answer(work, writing, arm)  # pragma: no cover
+        _answer(work, reading, writing, arm)  # pragma: no cover
     os.close(writing)
     try:
         with os.fdopen(reading, "rb") as answer:
@@ -104,9 +103,10 @@ def run_in_copy(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _answer(work: Callable[[], dict[str, Any]], writing: int, arm: Callable[[], None] | None) -> NoReturn:
+def _answer(work: Callable[[], dict[str, Any]], reading: int, writing: int, arm: Callable[[], None] | None) -> NoReturn:
     """Do the work in the copy and tell what came of it; it never returns into the supervisor's frames."""
     try:
+        os.close(reading)
         if arm is not None:
             arm()
         try:

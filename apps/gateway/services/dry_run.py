@@ -19,7 +19,6 @@ from apps.core.ids import encode_id
 from apps.core.money import from_micros
 from apps.gateway.choices import Capability
 from apps.gateway.dialects.anthropic.request import fit_request
-from apps.gateway.errors import ParameterMissing
 from apps.gateway.providers.anthropic_origin import ORIGIN
 from apps.gateway.runtime import Runtime
 from apps.gateway.runtime.budgets import concern, refuse
@@ -65,7 +64,10 @@ async def explain_call(
     disables_fallbacks: bool = False,
     cache_control: CacheControl | None = None,
 ) -> Told:
-    """Return what would be decided about a call; a refusal is part of it. Raise only what keeps us from finding out."""
+    """Return what would be decided about a call; a refusal is part of it. Raise only what keeps us from finding out.
+
+    The request names a model: every entrance has seen to that.
+    """
     inquiry = _Inquiry(runtime, caller, request, kind, {"id": encode_id("req", request_id), "object": "dry_run"})
     try:
         choice, facts = await _explain_model(inquiry, tags=tags, disables_fallbacks=disables_fallbacks)
@@ -96,9 +98,7 @@ async def _explain_model(
 ) -> tuple[Choice, CallFacts]:
     runtime, request = inquiry.runtime, inquiry.request
     snapshot = runtime.catalogue.snapshot or await runtime.catalogue.ready()
-    name = request.get("model")
-    if not isinstance(name, str) or not name:
-        raise ParameterMissing("Name a model in `model`.", param="model")
+    name: str = request["model"]
     inquiry.told["model"] = {"asked": name, "chosen": None, "rule": None, "candidates": [], "fallbacks": []}
     wishes = take_wishes(request, None, disables_fallbacks=disables_fallbacks)
     facts = gather_facts(request, model=name, tags=tags)

@@ -188,6 +188,19 @@ class TestWorkInACopy:
             run_in_copy(fail)
         assert "KeyError: 'bug'" in capfd.readouterr().err
 
+    @pytest.mark.parametrize("leave", [KeyboardInterrupt, SystemExit])
+    def test_a_copy_that_is_asked_to_stop_leaves_without_a_word(self, capfd, leave):
+        def stop():
+            raise leave
+
+        with pytest.raises(StartError):
+            run_in_copy(stop)
+        assert capfd.readouterr().err == ""
+
+    def test_where_the_kernel_cannot_tie_it_to_its_parent_it_answers_all_the_same(self, monkeypatch):
+        monkeypatch.setattr(forking, "die_with_parent", lambda number: None)
+        assert run_in_copy(lambda: {"pid": os.getpid()})["pid"] != os.getpid()
+
     def test_a_signal_that_comes_meanwhile_ends_the_copy_with_the_wait(self):
         reading, writing = os.pipe()
 
