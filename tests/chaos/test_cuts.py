@@ -21,8 +21,8 @@ from tests.support.running import RunningPortico
 KEY = "chaos-key-0123456789-0123456789-0123456789"
 MODEL = "sandbox-small"
 ANSWERS, AT_ONCE, CUTS = 80, 8, 500
-FIRST_BYTES, MOST_BYTES = 1_000, 9_000
-"""A cut leaves at least the first event, which says what is to be resumed."""
+FIRST_BYTES, MEAN_BYTES = 2_500, 1_200
+"""The first piece holds the first event, which says what is to be resumed; the others are of any length, around a mean."""
 SETTLE_SECONDS = 30
 
 pytestmark = pytest.mark.chaos
@@ -69,6 +69,11 @@ def read_events(raw: bytes) -> list[tuple[int, str, dict[str, Any]]]:
     return found
 
 
+def choose_cut(chance: random.Random) -> int:
+    """Return after how many bytes the connection breaks: mostly few, now and then enough for the longest event."""
+    return 1 + int(chance.expovariate(1 / MEAN_BYTES))
+
+
 async def read_until_cut(answer: aiohttp.ClientResponse, cut: int) -> bytes:
     """Return so many bytes and break the connection off, or all of a shorter stream."""
     raw = b""
@@ -87,13 +92,13 @@ async def read_in_pieces(
     path, body = way.begin(content)
     async with session.post(path, json=body) as answer:
         assert answer.status == 200, await answer.text()
-        events = read_events(await read_until_cut(answer, chance.randint(FIRST_BYTES, MOST_BYTES)))
+        events = read_events(await read_until_cut(answer, FIRST_BYTES + choose_cut(chance)))
     first, cuts = events[0][2], 0
     while events[-1][1] not in way.last:
         cuts += 1
         async with session.get(way.resume(first, events[-1][0])) as answer:
             assert answer.status == 200, await answer.text()
-            events += read_events(await read_until_cut(answer, chance.randint(1, MOST_BYTES)))
+            events += read_events(await read_until_cut(answer, choose_cut(chance)))
     return "".join(way.text(name, data) for _, name, data in events), [number for number, _, _ in events], cuts
 
 
