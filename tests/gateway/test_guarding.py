@@ -221,13 +221,13 @@ class TestPrompts:
 
     async def test_of_finds_that_overlap_the_better_one_is_masked_wherever_it_begins(self) -> None:
         policy = make_policy(
-            input={"own": "mask"}, own_words=["project falcon"], own_patterns={"file": r"falcon-\d{4}"}
+            input={"own": "mask"}, own_words=["project falcon", "falcon"], own_patterns={"file": r"falcon-\d{4}"}
         )
 
-        screen = await read(chat("project falcon-1234, project falcon"), policy)
+        screen = await read(chat("project falcon-1234, falcon-5678, project falcon"), policy)
 
-        assert screen.request["messages"][0]["content"] == "project [FILE_1], [WORDS_1]"
-        assert counts(screen) == {("own", "file", "mask", "input"): 1, ("own", "words", "mask", "input"): 1}
+        assert screen.request["messages"][0]["content"] == "project [FILE_1], [FILE_2], [WORDS_1]"
+        assert counts(screen) == {("own", "file", "mask", "input"): 2, ("own", "words", "mask", "input"): 1}
 
     async def test_a_prompt_longer_than_the_bound_is_blocked_and_one_as_long_is_not(self) -> None:
         policy = make_policy(input={"lengths": "block"}, max_prompt_characters=10)
