@@ -103,13 +103,11 @@ class Budgets:
         if reservation is not None:
             return reservation
         call = Waiting(wanted, micros, self._loop.create_future(), least=least or (lambda: micros))
-        closest = call.least()
-        # What is at hand may do for the closer figure: that spares the way to the database, and is all while it is away.
-        if closest < micros and (reservation := self.book.reserve(periods, closest)) is not None:
-            return reservation
-        for period in periods:
-            if period.refuses(closest, self._loop.time()):
-                raise refuse(period, closest)
+        # The closer figure only where it decides: it may have to be counted, with a vocabulary of many megabytes.
+        doubtful = [period for period in periods if period.refuses(micros, self._loop.time())]
+        for period in doubtful:
+            if period.refuses(call.least(), self._loop.time()):
+                raise refuse(period, call.least())
         return await self._wait(call)
 
     def settle(self, reservation: Reservation, cost_micros: int) -> None:
@@ -154,8 +152,7 @@ class Budgets:
 
     async def _wait(self, call: Waiting) -> Reservation | None:
         if self._loader.is_database_down:
-            self._do_without()
-            return None
+            return self._without_database(call)
         self._waiting.append(call)
         self._wake()
         try:
@@ -165,9 +162,15 @@ class Budgets:
                 call.ticket.result().settle(0)
             raise
         except BudgetsUnreachable:
-            self._do_without()
-            return None
+            return self._without_database(call)
         return found
+
+    def _without_database(self, call: Waiting) -> Reservation | None:
+        """Reserve the closer figure from what is at hand, else do as the setting says."""
+        reservation = self.book.reserve(self.book.periods_for(call.wanted), call.least())
+        if reservation is None:
+            self._do_without()
+        return reservation
 
     def _do_without(self) -> None:
         if settings.GATEWAY_BUDGETS_WITHOUT_DATABASE == "refuse":
