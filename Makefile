@@ -22,7 +22,7 @@ test: $(VENV)/.local-installed ## run the tests in parallel; nothing needs to be
 	@$(PYTHON) -m coverage combine --quiet
 	$(PYTHON) -m coverage report --fail-under=90
 	$(PYTHON) -m coverage report --fail-under=100 \
-		--include='apps/core/*,apps/*/services.py,apps/*/services/*,apps/*/selectors.py,apps/*/querysets.py'
+		--include='apps/core/*,apps/*/services.py,apps/*/services/*,apps/*/selectors.py,apps/*/selectors/*,apps/*/querysets.py'
 
 check: $(VENV)/.local-installed ## lint, types, import laws, dependencies, migrations, documents
 	$(VENV)/bin/ruff check $(SOURCES)

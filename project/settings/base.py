@@ -88,6 +88,8 @@ MIDDLEWARE = [
 
 ROOT_URLCONF = "project.urls"
 ASGI_APPLICATION = "project.asgi.application"
+# Called once by `manage.py up`: large tables that all web processes only read are then in memory once.
+LOADED_BEFORE_FORK = ["apps.gateway.providers.tokens.load_vocabulary"]
 
 TEMPLATES = [
     {

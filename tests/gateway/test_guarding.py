@@ -488,12 +488,14 @@ class TestStreams:
     async def test_signed_thoughts_with_a_find_are_left_out(self) -> None:
         block = WRITER.write_thinking_block(0, {"type": "thinking", "thinking": MAIL, "signature": "s"})
         fine = WRITER.write_thinking_block(1, {"type": "thinking", "thinking": "fine", "signature": "t"})
+        sealed = WRITER.write_thinking_block(2, {"type": "redacted_thinking", "data": "only Claude can read it"})
 
-        sent = await self.stream([[block], [fine]], make_policy(output={"pii": "mask"}))
+        sent = await self.stream([[block], [fine], [sealed]], make_policy(output={"pii": "mask"}))
 
         deltas = [orjson.loads(chunk.data)["choices"][0]["delta"]["thinking_blocks"] for chunk in sent]
         assert deltas[0] == []
         assert [one["thinking"] for one in deltas[1]] == ["fine"]
+        assert [one["data"] for one in deltas[2]] == ["only Claude can read it"]
 
     async def test_placeholders_come_back_in_a_stream(self) -> None:
         sent = await self.stream(

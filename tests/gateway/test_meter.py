@@ -67,6 +67,11 @@ def test_a_call_counts_for_its_team_and_tells_what_was_cached_for_an_hour() -> N
     assert (plain.team_id, plain.cache_write_tokens, plain.cache_write_1h_tokens) == (None, 4, 0)
 
 
+def test_a_call_is_priced_in_the_tier_that_served_it() -> None:
+    tiers = [record_of(Usage(10, 5, service_tier=tier)).service_tier for tier in ("flex", None)]
+    assert tiers == ["flex", ""]
+
+
 def test_a_call_counts_in_the_window_of_the_budget_that_let_it_in() -> None:
     ends = datetime(2026, 1, 1, tzinfo=UTC)
     late = record_of(Usage(10, 5), latest_at=ends.timestamp())

@@ -39,6 +39,8 @@ def get_ready_to_fork(programs: tuple[str, ...]) -> None:
     if "web" in programs:
         import_string(settings.ASGI_APPLICATION)
         _ = get_resolver().url_patterns
+        for path in settings.LOADED_BEFORE_FORK:
+            import_string(path)()
     connections.close_all()
     connection.close_pool()  # type: ignore[attr-defined]  # its threads and connections are of no use to a supervisor
     get_redis().connection_pool.disconnect()

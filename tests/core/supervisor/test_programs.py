@@ -113,13 +113,16 @@ def test_every_program_is_a_command_with_a_title():
     assert set(PROGRAMS) <= set(get_commands())
 
 
-@pytest.mark.parametrize(("names", "loaded"), [(("web", "relay"), ["project.asgi.application"]), (("relay",), [])])
+SERVED = ["project.asgi.application", "apps.gateway.providers.tokens.load_vocabulary"]
+
+
+@pytest.mark.parametrize(("names", "loaded"), [(("web", "relay"), SERVED), (("relay",), [])])
 def test_getting_ready_loads_what_is_served_and_closes_what_must_not_be_shared(monkeypatch, names, loaded):
     imported, closed = [], []
     connection = type("Connection", (), {"close_pool": lambda: closed.append("pool")})
     connections = type("Connections", (), {"close_all": lambda: closed.append("connections")})
     pool = type("Pool", (), {"disconnect": lambda: closed.append("redis")})
-    monkeypatch.setattr(programs, "import_string", imported.append)
+    monkeypatch.setattr(programs, "import_string", lambda path: imported.append(path) or (lambda: None))
     monkeypatch.setattr(programs, "connection", connection)
     monkeypatch.setattr(programs, "connections", connections)
     monkeypatch.setattr(programs, "get_redis", lambda: type("Redis", (), {"connection_pool": pool}))

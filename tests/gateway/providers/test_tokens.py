@@ -173,3 +173,11 @@ def test_signatures_and_cache_marks_are_not_said() -> None:
     }
     bare = {"role": "tool", "content": "x"}
     assert estimate_prompt({"messages": [{**bare, **silent}]}) == estimate_prompt({"messages": [bare]})
+
+
+def test_the_vocabulary_that_most_models_share_can_be_loaded_ahead() -> None:
+    tokens._tokenizer.cache_clear()
+    tokens.load_vocabulary()
+    loaded = tokens._tokenizer.cache_info().misses
+    count_text("hello", "gpt-5")
+    assert (loaded, tokens._tokenizer.cache_info().misses) == (1, 1)
