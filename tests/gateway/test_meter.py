@@ -69,7 +69,7 @@ def test_a_call_counts_for_its_team_and_tells_what_was_cached_for_an_hour() -> N
 
 def test_a_call_is_priced_in_the_tier_that_served_it() -> None:
     tiers = [record_of(Usage(10, 5, service_tier=tier)).service_tier for tier in ("flex", None)]
-    assert tiers == ["flex", ""]
+    assert tiers == ["flex", "standard"]
 
 
 def test_a_call_counts_in_the_window_of_the_budget_that_let_it_in() -> None:
