@@ -227,9 +227,18 @@ def test_the_data_of_another_major_version_is_left_alone(tmp_path):
 
 def test_a_server_that_cannot_start_says_why(postgres):
     postgres.stop()
-    postgres.start_seconds = 0.5
     (postgres.cluster / "postgresql.conf").write_text("no_such_setting = 1\n")
-    with pytest.raises(EmbeddedServiceError, match="no_such_setting"):
+    postgres.prepare()
+    postgres.spawn()
+    with pytest.raises(EmbeddedServiceError, match=r"ended at its start.[\s\S]*no_such_setting"):
+        postgres.wait_until_ready(30)
+    assert not postgres.is_running()
+
+
+def test_a_server_that_is_not_up_in_time_is_not_left_running(postgres):
+    postgres.stop()
+    postgres.start_seconds = 0
+    with pytest.raises(EmbeddedServiceError, match="does not answer"):
         postgres.start()
     assert not postgres.is_running()
 
