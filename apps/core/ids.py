@@ -15,6 +15,7 @@ from apps.core.errors import InvalidInput
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _DIGITS = {letter: value for value, letter in enumerate(ALPHABET)}
+_PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
 MOST_AHEAD = 10_000 << 12
 _lock = threading.Lock()
 _last = 0
@@ -45,8 +46,7 @@ def time_of(value: UUID) -> datetime:
 def encode_id(prefix: str, value: UUID) -> str:
     """Return the public form of an id, for example `conv_01h455vb4pex5vsknk084sn02q`."""
     number = value.int
-    letters = [ALPHABET[number >> shift & 31] for shift in range(125, -1, -5)]
-    return f"{prefix}_{''.join(letters)}"
+    return f"{prefix}_{''.join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])}"
 
 
 def decode_id(prefix: str, text: str) -> UUID:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from apps.conversations.runtime.desk import current_desk
 from apps.users.models import Membership
 from tests.factories.users import ApiKeyFactory
 from tests.support.fake_gateway import gateway
+from tests.support.waiting import until
 
 __all__ = ["gateway"]
 
@@ -51,13 +51,6 @@ async def read_all(response: Any) -> list[Sent]:
 def text_of(events: list[Sent]) -> str:
     """Return the text that the deltas make."""
     return "".join(event.data["text"] for event in events if event.name == "delta")
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Return once the condition holds; fail the test when it does not within ten seconds."""
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what is waited for does not know of us
-            await asyncio.sleep(0.005)
 
 
 async def settle() -> None:

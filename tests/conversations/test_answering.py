@@ -30,8 +30,9 @@ from apps.core.redis import get_redis
 from apps.users.models import Membership
 from apps.users.selectors import actor_of_user
 from apps.users.selectors.credentials import Credential
-from tests.conversations.conftest import settle, until
+from tests.conversations.conftest import settle
 from tests.support.fake_gateway import FakeGateway
+from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 

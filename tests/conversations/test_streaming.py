@@ -19,9 +19,10 @@ from apps.core.ids import uuid7
 from apps.events.models import Event
 from apps.gateway.providers.base import UpstreamBroken, UpstreamRateLimited, UpstreamUnavailable
 from apps.users.models import Membership
-from tests.conversations.conftest import Chatter, Sent, parse_events, read_all, settle, text_of, until
+from tests.conversations.conftest import Chatter, Sent, parse_events, read_all, settle, text_of
 from tests.factories.users import MembershipFactory
 from tests.support.fake_gateway import FakeGateway
+from tests.support.waiting import until
 
 Make = Callable[[Membership], Chatter]
 

@@ -24,9 +24,10 @@ from apps.gateway.choices import AnalysisMethod
 from apps.gateway.services.analysis import Summary
 from apps.users.models import Membership
 from apps.users.selectors import actor_of_key
-from tests.conversations.conftest import Chatter, settle, until
+from tests.conversations.conftest import Chatter, settle
 from tests.factories.conversations import AnswerFactory, ConversationFactory, MessageFactory
 from tests.factories.users import MembershipFactory
+from tests.support.waiting import until
 
 BY_MODEL = Summary(text="About\x00 cats.", method=AnalysisMethod.MODEL, model="wise-model", cost_micros=420)
 BY_RULES = Summary(text="Cats are cats.", method=AnalysisMethod.FALLBACK)

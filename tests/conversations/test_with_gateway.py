@@ -16,8 +16,9 @@ from apps.conversations.runtime.desk import current_desk
 from apps.core.ids import decode_id
 from apps.gateway.runtime import get_runtime
 from apps.gateway.runtime.state import close_journal
-from tests.conversations.conftest import Chatter, parse_events, read_all, settle, text_of, until
+from tests.conversations.conftest import Chatter, parse_events, read_all, settle, text_of
 from tests.factories.gateway import DeploymentFactory, ProviderFactory
+from tests.support.waiting import until
 
 
 @pytest.fixture

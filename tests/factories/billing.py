@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -72,4 +71,4 @@ PLAIN = UsageEntry(
 
 def make_entry(**changes: Any) -> UsageEntry:
     """Return a usage entry with an id of its own: 100 prompt and 20 completion tokens for 27 micro-USD."""
-    return replace(PLAIN, **{"request_id": uuid7(), **changes})
+    return PLAIN._replace(**{"request_id": uuid7(), **changes})

@@ -24,6 +24,7 @@ from apps.users.models import ApiKey
 from apps.users.services.accounts import suspend_user
 from apps.users.services.api_keys import revoke_api_key, rotate_api_key
 from tests.gateway.conftest import OFFLINE_SECRET, find_offline, offline_snapshot, run_in_database
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio
 
@@ -197,13 +198,6 @@ async def test_a_change_while_reading_is_read_again(database: Database) -> None:
     await catalogue.reload()
     assert database.asked == 2
     loader.close()
-
-
-async def until(holds) -> None:
-    """Return when something holds; fail when it does not within five seconds."""
-    async with asyncio.timeout(5):
-        while not holds():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.01)
 
 
 async def test_a_revoked_key_and_a_suspended_user_stop_at_once(runtime, key) -> None:

@@ -25,8 +25,8 @@ from apps.users.models import ApiKey
 from apps.users.selectors import actor_of_key
 from tests.factories.users import ApiKeyFactory
 from tests.gateway.conftest import deploy_upstream, run_in_database
-from tests.gateway.test_caches import until
 from tests.support.upstreams import OpenAIDialect, Scenario, Upstream, run_upstream
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import aiohttp
+import socket
+
 import pytest
 from django.db import IntegrityError, connection
 from pytest_django import Settings
 
 from apps.core.actor import Actor, system_actor
+from apps.core.http.session import AddressInfo, Resolve
 from apps.events.models import Event
 from apps.gateway.errors import ModelUnknown
 from apps.gateway.models import Provider
@@ -85,32 +87,28 @@ def test_the_operator_may_open_private_networks(db: None, settings: Settings) ->
     assert not entry.routes[0].is_operators
 
 
-class OneAddress(aiohttp.abc.AbstractResolver):
-    """Resolves every name to one address."""
+def resolve_to(address: str) -> Resolve:
+    """Resolve every name to one address."""
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+    async def resolve(host: str, port: int) -> list[AddressInfo]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
 
-    async def resolve(self, host, port=0, family=0):
-        return [{"hostname": host, "host": self.address, "port": port, "family": family, "proto": 0, "flags": 0}]
-
-    async def close(self) -> None:
-        """Hold nothing."""
+    return resolve
 
 
 async def test_a_name_that_leads_inside_is_not_connected_to() -> None:
     with pytest.raises(OSError, match="may not reach"):
-        await GuardedResolver(OneAddress("10.0.0.1")).resolve("sneaky.example.com", 443)
-    [found] = await GuardedResolver(OneAddress("93.184.215.14")).resolve("models.example.com", 443)
-    assert found["host"] == "93.184.215.14"
+        await GuardedResolver(resolve_to("10.0.0.1"))("sneaky.example.com", 443)
+    [found] = await GuardedResolver(resolve_to("93.184.215.14"))("models.example.com", 443)
+    assert found[4] == ("93.184.215.14", 443)
 
 
 async def test_without_tls_only_opened_networks_are_connected_to(settings) -> None:
     settings.OUTBOUND_ALLOW = ["10.0.0.0/8"]
     with pytest.raises(OSError, match="may not reach"):
-        await GuardedResolver(OneAddress("93.184.215.14"), is_plain=True).resolve("models.example.com", 80)
-    [found] = await GuardedResolver(OneAddress("10.0.0.1"), is_plain=True).resolve("models.example.com", 80)
-    assert found["host"] == "10.0.0.1"
+        await GuardedResolver(resolve_to("93.184.215.14"), is_plain=True)("models.example.com", 80)
+    [found] = await GuardedResolver(resolve_to("10.0.0.1"), is_plain=True)("models.example.com", 80)
+    assert found[4] == ("10.0.0.1", 80)
     async with Sessions() as sessions:
         assert sessions.choose("HTTP://models.example.com/v1", is_operators=False) is sessions.plain
         assert sessions.choose("https://models.example.com/v1", is_operators=False) is sessions.guarded

@@ -20,7 +20,7 @@ from apps.users.models import ApiKey
 from tests.factories.billing import BudgetFactory
 from tests.factories.gateway import CachePolicyFactory, GuardBindingFactory, LimitFactory
 from tests.gateway.conftest import run_in_database
-from tests.gateway.test_caches import until
+from tests.support.waiting import until
 
 DRY = {"x-portico-dry-run": "true"}
 CHAT = {"model": "sandbox-small", "messages": [{"role": "user", "content": "[echo:x]"}], "max_tokens": 100}

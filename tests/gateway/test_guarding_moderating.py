@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 
+from apps.core.http import HttpSession
 from apps.gateway.errors import ContentBlocked
 from apps.gateway.providers.base import Target, UpstreamError
 from apps.gateway.selectors import Snapshot
@@ -21,13 +21,13 @@ from tests.gateway.test_guarding import chat, make_screen
 class FakeRuntime:
     """A catalogue with one provider of OpenAI's format, and a session."""
 
-    def __init__(self, base_url: str, session: aiohttp.ClientSession | None) -> None:
+    def __init__(self, base_url: str, session: HttpSession | None) -> None:
         target = Target("openai", "openai", base_url, "sk-x", "gpt")
         self.catalogue = self
         self.snapshot = Snapshot(models={"m": offline_entry("m", targets=(target,))}, taken_at=LONG_AGO)
         self._session = session
 
-    def session_for(self, route: object) -> aiohttp.ClientSession | None:
+    def session_for(self, route: object) -> HttpSession | None:
         return self._session
 
 
@@ -67,7 +67,7 @@ async def test_scores_are_the_highest_of_all_results_and_a_failure_says_nothing(
 ) -> None:
     runner, base_url = await serve(answer)
     try:
-        async with aiohttp.ClientSession() as session:
+        async with HttpSession() as session:
             runtime: Any = FakeRuntime(base_url, session)
             assert await ask_moderation_model("omni-moderation-latest", "text", runtime=runtime) == scores
             assert await ask_moderation_model("omni-moderation-latest", "  ", runtime=runtime) == {}

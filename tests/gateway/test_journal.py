@@ -95,6 +95,35 @@ def test_a_file_stays_as_long_as_a_call_in_it_runs(journal: Journal, shipped: li
     assert not segment.path.exists()
 
 
+def test_what_ends_while_a_batch_is_written_gathers_for_the_next(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[int] = []
+
+    def write(entries: list[UsageEntry]) -> int:
+        batches.append(len(entries))
+        run_one_call(journal)
+        return len(entries)
+
+    monkeypatch.setattr("apps.gateway.runtime.shipper.write_entries", write)
+    shipper = Shipper(journal)
+    run_one_call(journal)
+    shipper._ship()
+    run_one_call(journal)
+    shipper._ship()
+    assert batches == [1, 2]
+
+
+def test_a_backlog_is_shipped_at_once(
+    journal: Journal, shipped: list[UsageEntry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apps.gateway.runtime.shipper.READ_BYTES", 2000)
+    for _ in range(20):
+        run_one_call(journal)
+    Shipper(journal)._ship()
+    assert len(shipped) == 20
+
+
 def test_a_full_segment_takes_no_new_calls(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_module, "SEGMENT_BYTES", 500)
     call = name()

@@ -16,9 +16,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from openai import AsyncOpenAI
 from pytest_django import Settings
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from apps.core.errors import AppError
 from apps.core.redis import get_redis
+from apps.core.redis_line import Answered
 from apps.gateway.errors import LimitsUnreachable, ParallelLimitReached, RequestLimitReached, TokenLimitReached
 from apps.gateway.runtime.limiter import PREFIX, RENEW_SECONDS, SCRIPT, Limiter
 from apps.gateway.runtime.window import (
@@ -225,7 +227,7 @@ async def test_a_killed_process_frees_its_slots_and_a_living_one_keeps_them(limi
     for _ in range(4):
         clock.now += RENEW_SECONDS
         limiter.tick(asyncio.get_running_loop().time() + clock.now)
-        await asyncio.gather(limiter._flusher)
+        await limiter._idle.wait()
     assert 4 * RENEW_SECONDS > LEASE_SECONDS
     assert LEASE_SECONDS < 60
     assert await admit_many(limiter, limits, 5) == 1
@@ -234,9 +236,9 @@ async def test_a_killed_process_frees_its_slots_and_a_living_one_keeps_them(limi
 async def test_slots_are_not_renewed_before_it_is_time(limiter: Limiter) -> None:
     admission = await limiter.admit((limit(parallel=1),), Facts())
     limiter.tick(asyncio.get_running_loop().time())
-    assert limiter._flusher is None
+    assert limiter._idle.is_set()
     limiter.settle(admission, tokens=0)
-    await asyncio.gather(limiter._flusher)
+    await limiter._idle.wait()
     assert counters() == {}
 
 
@@ -370,7 +372,7 @@ class TestRedisForgets:
 class TestRedisDown:
     @pytest.fixture(autouse=True)
     def down(self, limiter: Limiter, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(limiter, "_script", refuse)
+        monkeypatch.setattr(limiter._line, "run", refuse)
 
     async def test_each_process_enforces_its_share(self, limiter: Limiter, settings: Settings) -> None:
         settings.WEB_CONCURRENCY = 4
@@ -411,14 +413,13 @@ class TestRedisDown:
         limits = (limit(requests=2),)
         local = await limiter.admit(limits, Facts())
         monkeypatch.undo()
-        monkeypatch.setattr("apps.gateway.runtime.limiter.get_async_redis", None)
         limiter._redis_due = float("-inf")
         admission = await limiter.admit(limits, Facts())
         assert (local.is_local, admission.is_local) == (True, False)
 
 
-async def refuse(**_: object) -> None:
-    raise ConnectionError("Redis is gone")
+def refuse(keys: list[str], arguments: list[bytes], answered: Answered) -> None:
+    asyncio.get_running_loop().call_soon(answered, RedisConnectionError("Redis is gone"))
 
 
 STEPS = st.lists(

@@ -30,7 +30,7 @@ from tests.factories.users import (
     UserFactory,
 )
 from tests.gateway.conftest import run_in_database
-from tests.gateway.test_caches import until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.django_db
 

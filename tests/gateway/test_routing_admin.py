@@ -308,6 +308,7 @@ async def test_failures_of_rules_are_added_up_over_processes() -> None:
     for at in range(2):
         note_failure("rule_1", f"no. {at}")
     process.tick(1e9)
+    await process.close()  # waits for what is under way: told five seconds apart, news arrive in their order
     note_failure("rule_1", "no. 2")
     process.tick(2e9)
     await process.close()

@@ -16,8 +16,8 @@ from apps.gateway.runtime import Runtime
 from apps.users.models import ApiKey
 from tests.factories.gateway import DeploymentFactory, ModelFactory, ProviderFactory
 from tests.gateway.conftest import CREDENTIAL, deploy_upstream, run_in_database
-from tests.gateway.test_caches import until
 from tests.support.upstreams import OpenAIDialect, Scenario, Upstream, run_upstream
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -26,9 +25,8 @@ MAX_SMALL_INTEGER = 2**15 - 1
 MAX_COST_MICROS = 10**12
 
 
-@dataclass(frozen=True, slots=True)
-class UsageEntry:
-    """One call as the gateway's journal tells it.
+class UsageEntry(NamedTuple):
+    """One call as the gateway's journal tells it. A tuple, as thousands a second are made.
 
     `created_at` is when the call was forwarded; it comes from the journal, so that the same call always carries the same
     time. `model` is the name that was asked for, `upstream_model` the one that the provider was asked for. `status` is
@@ -69,9 +67,7 @@ class UsageEntry:
     lease_ids: tuple[int, ...] = ()
 
 
-COLUMNS = tuple(
-    "id" if field.name == "request_id" else field.name for field in fields(UsageEntry) if field.name != "lease_ids"
-)
+COLUMNS = tuple("id" if name == "request_id" else name for name in UsageEntry._fields if name != "lease_ids")
 COLUMN_LIST = ", ".join(COLUMNS)
 HOUR_COLUMNS = ", ".join(HOUR_KEY)
 _DEFINITION = ", ".join(f"{name} {UsageRecord._meta.get_field(name).db_type(connection)}" for name in COLUMNS)
@@ -249,4 +245,6 @@ def _fit(value: int, largest: int = MAX_INTEGER) -> int:
 
 def _fit_text(value: str, length: int) -> str:
     """Return what Postgres can keep: no NUL, no lone surrogates, no more than the column holds."""
+    if len(value) <= length and value.isascii() and "\0" not in value:
+        return value
     return value.replace("\0", "").encode("utf-8", "replace").decode()[:length]

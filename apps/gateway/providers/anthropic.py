@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, ClassVar
 
-import aiohttp
 import orjson
 
+from apps.core.http import HttpSession
 from apps.gateway.providers.anthropic_answer import parse_anthropic_usage, translate_answer, translate_stop_reason
 from apps.gateway.providers.anthropic_native import BETA, VERSION, NativeStream, merge_betas
 from apps.gateway.providers.anthropic_request import translate_request
@@ -40,7 +40,7 @@ class AnthropicProvider:
     native_dialects: ClassVar[frozenset[str]] = frozenset({"anthropic.messages"})
 
     async def complete(
-        self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
+        self, *, session: HttpSession, target: Target, request: dict[str, Any], request_id: str
     ) -> Completion:
         """Answer a chat-completions request."""
         content, headers = await fetch(
@@ -63,7 +63,7 @@ class AnthropicProvider:
         )
 
     def stream(
-        self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
+        self, *, session: HttpSession, target: Target, request: dict[str, Any], request_id: str
     ) -> AsyncIterator[list[Chunk]]:
         """Yield the chunks of each network read."""
         return stream_chunks(
@@ -78,7 +78,7 @@ class AnthropicProvider:
     async def complete_native(
         self,
         *,
-        session: aiohttp.ClientSession,
+        session: HttpSession,
         target: Target,
         body: dict[str, Any],
         headers: Mapping[str, str],
@@ -108,7 +108,7 @@ class AnthropicProvider:
     def stream_native(
         self,
         *,
-        session: aiohttp.ClientSession,
+        session: HttpSession,
         target: Target,
         body: dict[str, Any],
         headers: Mapping[str, str],
@@ -125,12 +125,12 @@ class AnthropicProvider:
         )
 
     async def embed(
-        self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
+        self, *, session: HttpSession, target: Target, request: dict[str, Any], request_id: str
     ) -> Completion:
         """Refuse: Anthropic has no embeddings."""
         raise UpstreamRejected(f"Provider {target.provider!r} has no embeddings.", param="model")
 
-    async def list_models(self, *, session: aiohttp.ClientSession, target: Target) -> list[str]:
+    async def list_models(self, *, session: HttpSession, target: Target) -> list[str]:
         """Return the ids of the provider's models."""
         content, _ = await fetch(
             session=session,

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-import aiohttp
 import orjson
 
+from apps.core.http import HttpSession
 from apps.gateway.providers.anthropic import address, native_headers
 from apps.gateway.providers.base import Target, UpstreamBroken, UpstreamTimedOut
 from apps.gateway.providers.openai import decode_object
@@ -20,7 +20,7 @@ WAIT_SECONDS = 3.0
 
 async def count_upstream(
     *,
-    session: aiohttp.ClientSession,
+    session: HttpSession,
     target: Target,
     body: dict[str, Any],
     headers: Mapping[str, str],

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-import aiohttp
-
 from apps.core.errors import AppError
+from apps.core.http import HttpSession
 
 CAPABILITY_CHAT = "chat"
 CAPABILITY_EMBEDDINGS = "embeddings"
@@ -217,13 +216,13 @@ class Provider(Protocol):
     capabilities: ClassVar[frozenset[str]]
 
     async def complete(
-        self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
+        self, *, session: HttpSession, target: Target, request: dict[str, Any], request_id: str
     ) -> Completion:
         """Answer a chat-completions request in one piece."""
         ...
 
     def stream(
-        self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
+        self, *, session: HttpSession, target: Target, request: dict[str, Any], request_id: str
     ) -> AsyncIterator[list[Chunk]]:
         """Yield the events of a streamed answer, one non-empty list per network read.
 
@@ -234,12 +233,12 @@ class Provider(Protocol):
         ...
 
     async def embed(
-        self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
+        self, *, session: HttpSession, target: Target, request: dict[str, Any], request_id: str
     ) -> Completion:
         """Answer an embeddings request."""
         ...
 
-    async def list_models(self, *, session: aiohttp.ClientSession, target: Target) -> list[str]:
+    async def list_models(self, *, session: HttpSession, target: Target) -> list[str]:
         """Return the names of the models the provider offers; also the health probe."""
         ...
 
@@ -258,7 +257,7 @@ class NativeProvider(Protocol):
     async def complete_native(
         self,
         *,
-        session: aiohttp.ClientSession,
+        session: HttpSession,
         target: Target,
         body: dict[str, Any],
         headers: Mapping[str, str],
@@ -270,7 +269,7 @@ class NativeProvider(Protocol):
     def stream_native(
         self,
         *,
-        session: aiohttp.ClientSession,
+        session: HttpSession,
         target: Target,
         body: dict[str, Any],
         headers: Mapping[str, str],

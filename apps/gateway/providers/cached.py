@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import aiohttp
 import orjson
 
+from apps.core.http import HttpSession
 from apps.gateway.providers.base import (
     CAPABILITY_CHAT,
     CAPABILITY_EMBEDDINGS,
@@ -42,19 +42,19 @@ class CachedProvider:
     capabilities: ClassVar[frozenset[str]] = frozenset({CAPABILITY_CHAT, CAPABILITY_EMBEDDINGS, CAPABILITY_MODELS})
 
     async def complete(
-        self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
+        self, *, session: HttpSession, target: Target, request: dict[str, Any], request_id: str
     ) -> Completion:
         """Return the answer in one piece."""
         return _completion(target)
 
     async def embed(
-        self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
+        self, *, session: HttpSession, target: Target, request: dict[str, Any], request_id: str
     ) -> Completion:
         """Return the vectors."""
         return _completion(target)
 
     async def stream(
-        self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
+        self, *, session: HttpSession, target: Target, request: dict[str, Any], request_id: str
     ) -> AsyncIterator[list[Chunk]]:
         """Yield the answer as a stream: as fast as it is read, in events of some hundred characters."""
         assert isinstance(target, CachedTarget)
@@ -79,7 +79,7 @@ class CachedProvider:
         data = orjson.dumps({**head, "choices": [], "usage": usage.as_openai()})
         yield [*batch, Chunk(data, usage=usage, is_usage_chunk=True)]
 
-    async def list_models(self, *, session: aiohttp.ClientSession, target: Target) -> list[str]:
+    async def list_models(self, *, session: HttpSession, target: Target) -> list[str]:
         """Return nothing: a cache has no models of its own."""
         return []
 

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import aiohttp
 import orjson
 
+from apps.core.http import HttpSession
 from apps.gateway.providers.base import (
     CAPABILITY_CHAT,
     CAPABILITY_EMBEDDINGS,
@@ -62,7 +62,7 @@ class FakeProvider:
         self.calls: list[Call] = []
 
     async def complete(
-        self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
+        self, *, session: HttpSession, target: Target, request: dict[str, Any], request_id: str
     ) -> Completion:
         """Answer with the whole script at once."""
         script, call = await self._begin("complete", target, request, request_id)
@@ -82,7 +82,7 @@ class FakeProvider:
         return Completion(None, payload, script.usage, script.finish_reason, None)
 
     async def stream(
-        self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
+        self, *, session: HttpSession, target: Target, request: dict[str, Any], request_id: str
     ) -> AsyncIterator[list[Chunk]]:
         """Yield one list per piece, then the error or the end."""
         script, call = await self._begin("stream", target, request, request_id)
@@ -108,7 +108,7 @@ class FakeProvider:
             call.is_closed = True
 
     async def embed(
-        self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
+        self, *, session: HttpSession, target: Target, request: dict[str, Any], request_id: str
     ) -> Completion:
         """Answer with the same small vector for every input."""
         script, call = await self._begin("embed", target, request, request_id)
@@ -124,7 +124,7 @@ class FakeProvider:
             payload["usage"] = counts
         return Completion(None, payload, script.usage, None, None)
 
-    async def list_models(self, *, session: aiohttp.ClientSession, target: Target) -> list[str]:
+    async def list_models(self, *, session: HttpSession, target: Target) -> list[str]:
         """Return the names it was made with; fails when a script says so."""
         script, call = await self._begin("list_models", target, {}, "")
         call.is_closed = True

@@ -6,9 +6,9 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
-import aiohttp
 import orjson
 
+from apps.core.http import HttpSession
 from apps.gateway.providers.base import (
     CAPABILITY_CHAT,
     CAPABILITY_EMBEDDINGS,
@@ -40,7 +40,7 @@ class OllamaProvider:
     capabilities: ClassVar[frozenset[str]] = frozenset({CAPABILITY_CHAT, CAPABILITY_EMBEDDINGS, CAPABILITY_MODELS})
 
     async def complete(
-        self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
+        self, *, session: HttpSession, target: Target, request: dict[str, Any], request_id: str
     ) -> Completion:
         """Answer a chat-completions request."""
         content, headers = await fetch(
@@ -76,7 +76,7 @@ class OllamaProvider:
         return Completion(None, payload, usage, finish_reason, headers.get("x-request-id"))
 
     def stream(
-        self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
+        self, *, session: HttpSession, target: Target, request: dict[str, Any], request_id: str
     ) -> AsyncIterator[list[Chunk]]:
         """Yield the chunks of each network read."""
         return stream_chunks(
@@ -89,7 +89,7 @@ class OllamaProvider:
         )
 
     async def embed(
-        self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
+        self, *, session: HttpSession, target: Target, request: dict[str, Any], request_id: str
     ) -> Completion:
         """Answer an embeddings request. Tokens are made text again: Ollama takes nothing else."""
         texts = read_texts(request.get("input"))
@@ -123,7 +123,7 @@ class OllamaProvider:
             payload["usage"] = {"prompt_tokens": usage.prompt_tokens, "total_tokens": usage.prompt_tokens}
         return Completion(None, payload, usage, None, headers.get("x-request-id"))
 
-    async def list_models(self, *, session: aiohttp.ClientSession, target: Target) -> list[str]:
+    async def list_models(self, *, session: HttpSession, target: Target) -> list[str]:
         """Return the names of the models that are pulled."""
         content, _ = await fetch(
             session=session, target=target, url=_address(target, "/api/tags"), headers=_headers(target, "")

@@ -7,9 +7,9 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
-import aiohttp
 import orjson
 
+from apps.core.http import HttpSession
 from apps.gateway.providers.anthropic_origin import ORIGIN, make_plain, without_thoughts
 from apps.gateway.providers.base import (
     CAPABILITY_CHAT,
@@ -38,7 +38,7 @@ class OpenAIProvider:
     """The upstream takes Anthropic's `cache_control` inside OpenAI's format."""
 
     async def complete(
-        self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
+        self, *, session: HttpSession, target: Target, request: dict[str, Any], request_id: str
     ) -> Completion:
         """Answer a chat-completions request; the upstream's bytes are returned as they came."""
         body = self.build_body(target=target, request=request)
@@ -62,7 +62,7 @@ class OpenAIProvider:
         )
 
     def stream(
-        self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
+        self, *, session: HttpSession, target: Target, request: dict[str, Any], request_id: str
     ) -> AsyncIterator[list[Chunk]]:
         """Yield the chunks of each network read. Usage is always asked for, whatever the client asked."""
         body = self.build_body(target=target, request=request)
@@ -78,7 +78,7 @@ class OpenAIProvider:
         )
 
     async def embed(
-        self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
+        self, *, session: HttpSession, target: Target, request: dict[str, Any], request_id: str
     ) -> Completion:
         """Answer an embeddings request; the upstream's bytes are returned as they came."""
         content, headers = await fetch(
@@ -99,7 +99,7 @@ class OpenAIProvider:
             upstream_request_id=headers.get("x-request-id"),
         )
 
-    async def list_models(self, *, session: aiohttp.ClientSession, target: Target) -> list[str]:
+    async def list_models(self, *, session: HttpSession, target: Target) -> list[str]:
         """Return the ids of the provider's models."""
         content, _ = await fetch(
             session=session,

@@ -70,7 +70,7 @@ def parse_retry_after(headers: Mapping[str, str]) -> float | None:
             return _bounded(float(milliseconds) / 1000)
         except ValueError:
             return None
-    value = headers.get("Retry-After")
+    value = headers.get("retry-after")
     if value is None:
         return None
     try:

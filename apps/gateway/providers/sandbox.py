@@ -8,8 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
-import aiohttp
-
+from apps.core.http import HttpSession
 from apps.gateway.providers.base import (
     CAPABILITY_CHAT,
     CAPABILITY_EMBEDDINGS,
@@ -50,7 +49,7 @@ class SandboxProvider:
     capabilities: ClassVar[frozenset[str]] = frozenset({CAPABILITY_CHAT, CAPABILITY_EMBEDDINGS, CAPABILITY_MODELS})
 
     async def complete(
-        self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
+        self, *, session: HttpSession, target: Target, request: dict[str, Any], request_id: str
     ) -> Completion:
         """Answer a chat-completions request in one piece."""
         answer = build_answer(request)
@@ -74,7 +73,7 @@ class SandboxProvider:
         return Completion(None, payload, answer.usage, answer.finish_reason, None)
 
     async def stream(
-        self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
+        self, *, session: HttpSession, target: Target, request: dict[str, Any], request_id: str
     ) -> AsyncIterator[list[Chunk]]:
         """Yield the answer token by token, each in a list of its own."""
         answer = build_answer(request)
@@ -94,7 +93,7 @@ class SandboxProvider:
         yield [writer.write_finish(answer.finish_reason), writer.write_usage(answer.usage)]
 
     async def embed(
-        self, *, session: aiohttp.ClientSession, target: Target, request: dict[str, Any], request_id: str
+        self, *, session: HttpSession, target: Target, request: dict[str, Any], request_id: str
     ) -> Completion:
         """Answer an embeddings request; `dimensions` (256 when silent) and `encoding_format` are honoured."""
         inputs = _inputs(request.get("input"))
@@ -112,7 +111,7 @@ class SandboxProvider:
         payload = {"object": "list", "data": data, "model": target.upstream_model, "usage": counts}
         return Completion(None, payload, usage, None, None)
 
-    async def list_models(self, *, session: aiohttp.ClientSession, target: Target) -> list[str]:
+    async def list_models(self, *, session: HttpSession, target: Target) -> list[str]:
         """Return the sandbox's model names; any other name works as well."""
         return list(MODELS)
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
-from functools import lru_cache
 from typing import Protocol
 
-import aiohttp
 import orjson
-from yarl import URL
 
+from apps.core.http import (
+    AddressInvalid,
+    AnswerBroken,
+    AnswerCut,
+    ConnectFailed,
+    ConnectionCut,
+    ConnectTimedOut,
+    HeaderInvalid,
+    HttpError,
+    HttpSession,
+    ReadTimedOut,
+    Response,
+)
 from apps.gateway.providers.base import (
     Chunk,
     Target,
@@ -24,8 +33,7 @@ from apps.gateway.providers.refusals import error_from_object, error_from_respon
 MAX_BODY_BYTES = 128 * 1024 * 1024
 MAX_ERROR_BODY_BYTES = 64 * 1024
 DRAIN_SECONDS = 1.0
-
-_draining: set[asyncio.Task[None]] = set()
+"""How long the end of a body may take that says nothing any more. It usually comes just after the last event."""
 
 
 class StreamTranslator(Protocol):
@@ -42,26 +50,14 @@ class StreamTranslator(Protocol):
         ...
 
 
-@lru_cache(maxsize=256)
-def _timeout(connect_seconds: float, read_seconds: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(
-        total=None, connect=connect_seconds, sock_connect=connect_seconds, sock_read=read_seconds
-    )
-
-
-@lru_cache(maxsize=1024)
-def _url(address: str) -> URL:
-    return URL(address)
-
-
 async def open_response(
     *,
-    session: aiohttp.ClientSession,
+    session: HttpSession,
     target: Target,
     url: str,
     headers: Mapping[str, str],
     body: bytes | None = None,
-) -> aiohttp.ClientResponse:
+) -> Response:
     """Send a request (POST when there is a body) and return the successful response, its body still unread.
 
     Redirects are not followed: they would carry the credential to an address nobody configured.
@@ -69,13 +65,13 @@ async def open_response(
     try:
         response = await session.request(
             "GET" if body is None else "POST",
-            _url(url),
-            data=body,
+            url,
             headers=headers,
-            timeout=_timeout(target.connect_timeout_seconds, target.read_timeout_seconds),
-            allow_redirects=False,
+            body=body,
+            connect_seconds=target.connect_timeout_seconds,
+            read_seconds=target.read_timeout_seconds,
         )
-    except (aiohttp.ClientError, OSError, ValueError) as error:
+    except HttpError as error:
         raise _network_error(target, error) from error
     if 200 <= response.status < 300:
         return response
@@ -88,7 +84,7 @@ async def open_response(
 
 async def fetch(
     *,
-    session: aiohttp.ClientSession,
+    session: HttpSession,
     target: Target,
     url: str,
     headers: Mapping[str, str],
@@ -105,7 +101,7 @@ async def fetch(
 
 async def stream_chunks(
     *,
-    session: aiohttp.ClientSession,
+    session: HttpSession,
     target: Target,
     url: str,
     headers: Mapping[str, str],
@@ -139,14 +135,9 @@ async def stream_chunks(
     finally:
         # Also when the caller leaves after the last chunk: a complete answer's connection can serve another call.
         if translator.is_complete:
-            _recycle(response)
+            response.let_go(within_seconds=DRAIN_SECONDS)
         else:
             response.close()
-
-
-async def finish_draining() -> None:
-    """Wait until the ends of answered streams have been read, at most a second: before a session is closed."""
-    await asyncio.gather(*_draining)
 
 
 def _error_within(content: bytes, target: Target) -> UpstreamError | None:
@@ -158,38 +149,14 @@ def _error_within(content: bytes, target: Target) -> UpstreamError | None:
     return error_from_object(target=target, status=status_of(error), error=error) if error else None
 
 
-def _recycle(response: aiohttp.ClientResponse) -> None:
-    # The end of the chunked body usually arrives just after the last event. Waiting for it keeps the connection
-    # for the next call, but must not delay this one's last byte: hence a task of its own.
-    if response.content.at_eof():
-        response.release()
-        return
-    task = asyncio.get_running_loop().create_task(_drain(response))
-    _draining.add(task)
-    task.add_done_callback(_draining.discard)
-
-
-async def _drain(response: aiohttp.ClientResponse) -> None:
+async def _read_some(response: Response, target: Target) -> bytes:
     try:
-        async with asyncio.timeout(DRAIN_SECONDS):
-            while await response.content.readany():
-                pass
-    except (aiohttp.ClientError, OSError):
-        pass
-    finally:
-        response.close()
-
-
-async def _read_some(response: aiohttp.ClientResponse, target: Target) -> bytes:
-    try:
-        return await response.content.readany()
-    except aiohttp.ClientPayloadError as error:
-        raise UpstreamBroken(f"Provider {target.provider!r} cut its answer short.") from error
-    except (aiohttp.ClientError, OSError) as error:
+        return await response.read()
+    except HttpError as error:
         raise _network_error(target, error) from error
 
 
-async def _read_body(response: aiohttp.ClientResponse, target: Target) -> bytes:
+async def _read_body(response: Response, target: Target) -> bytes:
     reads: list[bytes] = []
     size = 0
     while read := await _read_some(response, target):
@@ -202,31 +169,29 @@ async def _read_body(response: aiohttp.ClientResponse, target: Target) -> bytes:
     return reads[0] if len(reads) == 1 else b"".join(reads)
 
 
-async def _read_error_body(response: aiohttp.ClientResponse) -> bytes:
+async def _read_error_body(response: Response) -> bytes:
     # The status alone says enough: a body that cannot be read must not hide it.
     content = b""
     try:
-        while len(content) < MAX_ERROR_BODY_BYTES and (read := await response.content.readany()):
+        while len(content) < MAX_ERROR_BODY_BYTES and (read := await response.read()):
             content += read
-    except (aiohttp.ClientError, OSError):
+    except HttpError:
         pass
     return content[:MAX_ERROR_BODY_BYTES]
 
 
-# The first that matches. ValueError is a header that cannot be sent, such as a credential with a line break in it.
-_NETWORK_ERRORS: tuple[tuple[type[Exception], type[UpstreamError], int | None, bool, str], ...] = (
-    (aiohttp.ConnectionTimeoutError, UpstreamTimedOut, None, True, "could not be reached in time"),
-    (TimeoutError, UpstreamTimedOut, None, True, "sent nothing for too long"),
-    (aiohttp.InvalidURL, UpstreamUnavailable, None, False, "has an address that cannot be used"),
-    (aiohttp.NonHttpUrlClientError, UpstreamUnavailable, None, False, "has an address that cannot be used"),
-    (aiohttp.ClientConnectorError, UpstreamUnavailable, None, True, "cannot be reached"),
-    (aiohttp.ClientConnectionError, UpstreamUnavailable, 502, True, "closed the connection without an answer"),
-    (OSError, UpstreamUnavailable, 502, True, "closed the connection without an answer"),
-    (aiohttp.ClientError, UpstreamBroken, None, True, "does not speak HTTP as expected"),
-    (ValueError, UpstreamUnavailable, None, False, "has a credential or header that cannot be sent"),
-)
+_NETWORK_ERRORS: dict[type[HttpError], tuple[type[UpstreamError], int | None, bool, str]] = {
+    AddressInvalid: (UpstreamUnavailable, None, False, "has an address that cannot be used"),
+    HeaderInvalid: (UpstreamUnavailable, None, False, "has a credential or header that cannot be sent"),
+    ConnectTimedOut: (UpstreamTimedOut, None, True, "could not be reached in time"),
+    ConnectFailed: (UpstreamUnavailable, None, True, "cannot be reached"),
+    ConnectionCut: (UpstreamUnavailable, 502, True, "closed the connection without an answer"),
+    ReadTimedOut: (UpstreamTimedOut, None, True, "sent nothing for too long"),
+    AnswerBroken: (UpstreamBroken, None, True, "does not speak HTTP as expected"),
+    AnswerCut: (UpstreamBroken, None, True, "cut its answer short"),
+}
 
 
-def _network_error(target: Target, error: Exception) -> UpstreamError:
-    _, answer, status, is_retryable, words = next(row for row in _NETWORK_ERRORS if isinstance(error, row[0]))
+def _network_error(target: Target, error: HttpError) -> UpstreamError:
+    answer, status, is_retryable, words = _NETWORK_ERRORS[type(error)]
     return answer(f"Provider {target.provider!r} {words}.", status=status, is_retryable=is_retryable)

@@ -14,6 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Protocol
@@ -24,7 +25,7 @@ from django.conf import settings
 from redis.exceptions import RedisError
 
 from apps.core.errors import RateLimited
-from apps.core.redis import get_async_redis
+from apps.core.redis_line import ScriptLine
 from apps.gateway.choices import LimitScope
 from apps.gateway.errors import LimitsUnreachable
 from apps.gateway.runtime.metrics import LIMITER_ERRORS
@@ -143,9 +144,10 @@ class Limiter:
     def __init__(self, *, clock: Callable[[], float] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._clock = clock
-        self._script = get_async_redis().register_script(SCRIPT)
+        self._line = ScriptLine(SCRIPT, timeout_seconds=REDIS_SECONDS)
         self._queue: list[_Operation] = []
-        self._flusher: asyncio.Task[None] | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._counters: OrderedDict[str, LocalCounter] = OrderedDict()
         self._redis_due = float("-inf")
         self._slots = count()
@@ -217,9 +219,9 @@ class Limiter:
             self._enqueue(_Operation(RENEW, slot, 0, keys, [(KIND_SLOTS, 0, -1, 0, 0, 0)] * len(keys)))
 
     async def close(self) -> None:
-        """Send what is waiting."""
-        if self._flusher is not None:
-            await asyncio.gather(self._flusher, return_exceptions=True)
+        """Send what is waiting, and hang up."""
+        await self._idle.wait()
+        await self._line.close()
 
     async def _ask(self, verb: int, binds: list[Bind], slot: str) -> tuple[Answer, bool]:
         if self._loop.time() >= self._redis_due:
@@ -248,32 +250,38 @@ class Limiter:
 
     def _enqueue(self, operation: _Operation) -> None:
         self._queue.append(operation)
-        if self._flusher is None:
-            self._flusher = self._loop.create_task(self._flush())
+        if self._idle.is_set():
+            self._idle.clear()
+            # Comes after everything else that this turn of the loop has to do: all of that shares the trip.
+            self._loop.call_soon(self._flush)
 
-    async def _flush(self) -> None:
-        try:
-            # The task runs after everything else that this turn of the loop has to do: all of that shares the trip.
-            while self._queue:
-                batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
-                await self._send(batch)
-        finally:
-            self._flusher = None
-
-    async def _send(self, batch: list[_Operation]) -> None:
+    def _flush(self) -> None:
+        if not self._queue:
+            self._idle.set()
+            return
+        batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
         keys = [key for operation in batch for key in operation.keys]
         body = orjson.dumps([(o.verb, o.slot, o.second, o.counters) for o in batch])
+        self._line.run(keys, [str(self._micros() if self._clock else 0), body], partial(self._answered, batch))
+
+    def _answered(self, batch: list[_Operation], answer: bytes | Exception) -> None:
         try:
-            async with asyncio.timeout(REDIS_SECONDS):
-                answers = orjson.loads(await self._script(keys=keys, args=[self._micros() if self._clock else 0, body]))
-        except (RedisError, OSError, TimeoutError) as error:
-            self._redis_due = self._loop.time() + RETRY_SECONDS
-            LIMITER_ERRORS.inc()
-            logger.warning("limits_unreachable", error=f"{type(error).__name__}: {error}"[:200])
-            for operation in batch:
-                if operation.answer is not None and not operation.answer.done():
-                    operation.answer.set_exception(error)
-            return
+            if isinstance(answer, Exception):
+                self._failed(batch, answer)
+            else:
+                self._hand_out(batch, orjson.loads(answer))
+        finally:
+            self._flush()
+
+    def _failed(self, batch: list[_Operation], error: Exception) -> None:
+        self._redis_due = self._loop.time() + RETRY_SECONDS
+        LIMITER_ERRORS.inc()
+        logger.warning("limits_unreachable", error=f"{type(error).__name__}: {error}"[:200])
+        for operation in batch:
+            if operation.answer is not None and not operation.answer.done():
+                operation.answer.set_exception(error)
+
+    def _hand_out(self, batch: list[_Operation], answers: list[Answer]) -> None:
         for operation, answer in zip(batch, answers, strict=True):
             if operation.answer is None:
                 continue

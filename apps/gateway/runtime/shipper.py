@@ -29,16 +29,19 @@ MAX_RETRY_SECONDS = 10.0
 class SegmentReader:
     """How far one segment has been shipped."""
 
-    __slots__ = ("lines", "offset", "segment")
+    __slots__ = ("is_behind", "lines", "offset", "segment")
 
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
         self.lines = LineReader()
         self.offset = 0
+        self.is_behind = False
+        """The last read did not reach the end."""
 
     def read(self) -> bytes:
         """Return whole lines that have not been shipped, at most READ_BYTES of them."""
         data = os.pread(self.segment.fd, READ_BYTES, self.offset)
+        self.is_behind = len(data) == READ_BYTES
         return data[: data.rfind(b"\n") + 1]
 
 
@@ -105,6 +108,8 @@ class Shipper:
             is_done = self._journal.is_done(segment)
             while data := reader.read():
                 self._ship_batch(reader, data)
+                if not reader.is_behind:
+                    break  # what was written meanwhile gathers first: else busy times make many small batches
             if is_done and not reader.lines.open:
                 del self._readers[segment]
                 self._journal.forget(segment)

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-import aiohttp
 import structlog
 from django.conf import settings
 
 from apps.billing.services.budgets import BUDGETS_CHANNEL
+from apps.core.http import HttpSession
 from apps.gateway.runtime.budgets import Budgets
 from apps.gateway.runtime.cache import AnswerStore
 from apps.gateway.runtime.callers import CallerCache
@@ -127,7 +127,7 @@ class Runtime:
         if _runtimes.get(self.loop) is self:
             del _runtimes[self.loop]
 
-    def session_for(self, route: Route) -> aiohttp.ClientSession:
+    def session_for(self, route: Route) -> HttpSession:
         """Return the HTTP session that calls to a provider go through."""
         return self.sessions.choose(route.target.base_url, is_operators=route.is_operators)
 

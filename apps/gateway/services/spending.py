@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -180,22 +181,28 @@ def observe_prompt(route: Route, *, estimate: int, tokens: int) -> None:
 
 def worst_case(route: Route, prompt_tokens: int, answer_tokens: int, request: dict[str, Any]) -> int:
     """Return the most that so many tokens can cost on a route, in micro-units, rounded up."""
-    prices = [route.price]
-    if request.get("service_tier") not in STANDARD_TIERS:
-        prices += route.tier_prices.values()
-    return max(_worst_of(card, prompt_tokens, answer_tokens) for card in prices)
+    worst = _worst_of(route.price, prompt_tokens, answer_tokens)
+    if route.tier_prices and request.get("service_tier") not in STANDARD_TIERS:
+        worst = max(worst, *(_worst_of(card, prompt_tokens, answer_tokens) for card in route.tier_prices.values()))
+    return worst
 
 
 def _worst_of(card: PriceCard, prompt_tokens: int, answer_tokens: int) -> int:
+    is_long = card.long_after_tokens is not None and prompt_tokens > card.long_after_tokens
+    dearest_in, dearest_out = _dearest_prices(card, is_long)
+    return -(-(prompt_tokens * dearest_in + answer_tokens * dearest_out) // TOKENS_PER_PRICE)
+
+
+@lru_cache(maxsize=4096)
+def _dearest_prices(card: PriceCard, is_long: bool) -> tuple[int, int]:
     ins = [card.input_micros, card.cached_micros, card.cache_write_micros, card.cache_write_1h_micros]
     outs = [card.output_micros, card.reasoning_micros]
-    if card.long_after_tokens is not None and prompt_tokens > card.long_after_tokens:
+    if is_long:
         ins += [
             card.long_input_micros, card.long_cached_micros, card.long_cache_write_micros, card.long_cache_write_1h_micros,
         ]  # fmt: skip
         outs.append(card.long_output_micros)
-    dearest_in, dearest_out = max(price or 0 for price in ins), max(price or 0 for price in outs)
-    return -(-(prompt_tokens * dearest_in + answer_tokens * dearest_out) // TOKENS_PER_PRICE)
+    return max(price or 0 for price in ins), max(price or 0 for price in outs)
 
 
 def _observed(route: Route, facts: CallFacts) -> int | None:

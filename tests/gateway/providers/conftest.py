@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
 import pytest
 import pytest_asyncio
 
+from apps.core.http import HttpSession
 from apps.gateway.providers.base import Chunk, Completion, Provider, Target
 from apps.gateway.providers.registry import get_provider
 from tests.support.upstreams import AnthropicDialect, OllamaDialect, OpenAIDialect, Upstream, run_upstream
+from tests.support.waiting import until
 
 CREDENTIAL = "sk-our-own-credential-0123456789abcdef"
 DIALECTS = {
@@ -32,7 +32,7 @@ class Bench:
 
     provider: Provider
     upstream: Upstream
-    session: aiohttp.ClientSession
+    session: HttpSession
     target: Target
     batches: list[list[Chunk]] = field(default_factory=list)
     """What the last stream yielded, also when it failed."""
@@ -91,44 +91,47 @@ def make_target(kind: str, origin: str, **fields: Any) -> Target:
 
 
 @pytest_asyncio.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
+async def session() -> AsyncIterator[HttpSession]:
+    async with HttpSession() as session:
         yield session
-    # The connector closes its transports in the next turns of the loop.
-    await asyncio.sleep(0)
 
 
-async def _run_bench(kind: str, session: aiohttp.ClientSession) -> AsyncIterator[Bench]:
+async def settled(session: HttpSession) -> None:
+    """Wait until no answer is on its way any more."""
+    await until(lambda: all(connection.is_usable for connection in session._connections))
+
+
+async def _run_bench(kind: str, session: HttpSession) -> AsyncIterator[Bench]:
     async with run_upstream(DIALECTS[kind]()) as upstream:
         yield Bench(get_provider(kind), upstream, session, make_target(kind, upstream.origin))
 
 
 @pytest_asyncio.fixture(params=sorted(DIALECTS))
-async def bench(request: pytest.FixtureRequest, session: aiohttp.ClientSession) -> AsyncIterator[Bench]:
+async def bench(request: pytest.FixtureRequest, session: HttpSession) -> AsyncIterator[Bench]:
     """Every adapter that speaks to a server, in turn."""
     async for bench in _run_bench(request.param, session):
         yield bench
 
 
 @pytest_asyncio.fixture
-async def openai(session: aiohttp.ClientSession) -> AsyncIterator[Bench]:
+async def openai(session: HttpSession) -> AsyncIterator[Bench]:
     async for bench in _run_bench("openai", session):
         yield bench
 
 
 @pytest_asyncio.fixture
-async def openrouter(session: aiohttp.ClientSession) -> AsyncIterator[Bench]:
+async def openrouter(session: HttpSession) -> AsyncIterator[Bench]:
     async for bench in _run_bench("openrouter", session):
         yield bench
 
 
 @pytest_asyncio.fixture
-async def anthropic(session: aiohttp.ClientSession) -> AsyncIterator[Bench]:
+async def anthropic(session: HttpSession) -> AsyncIterator[Bench]:
     async for bench in _run_bench("anthropic", session):
         yield bench
 
 
 @pytest_asyncio.fixture
-async def ollama(session: aiohttp.ClientSession) -> AsyncIterator[Bench]:
+async def ollama(session: HttpSession) -> AsyncIterator[Bench]:
     async for bench in _run_bench("ollama", session):
         yield bench

@@ -20,8 +20,7 @@ from apps.gateway.providers.base import (
     UpstreamUnavailable,
     Usage,
 )
-from apps.gateway.providers.transport import finish_draining
-from tests.gateway.providers.conftest import CREDENTIAL, Bench, ask
+from tests.gateway.providers.conftest import CREDENTIAL, Bench, ask, settled
 from tests.gateway.providers.reading import deltas, forwarded, joined_calls, payload_of
 from tests.support.upstreams import Scenario, ToolCall
 
@@ -447,7 +446,7 @@ class TestRequest:
     async def test_connections_are_used_again(self, bench: Bench) -> None:
         await bench.complete()
         await bench.stream()
-        await finish_draining()
+        await settled(bench.session)
         await bench.complete()
 
         assert len(bench.upstream.connections) == 1
@@ -460,7 +459,7 @@ class TestRequest:
             async for batch in stream:
                 if batch[-1].is_usage_chunk:
                     break
-        await finish_draining()
+        await settled(bench.session)
         await bench.complete()
 
         assert len(bench.upstream.connections) == 1

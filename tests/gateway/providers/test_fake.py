@@ -6,9 +6,9 @@ import asyncio
 from contextlib import aclosing
 from typing import Any
 
-import aiohttp
 import pytest
 
+from apps.core.http import HttpSession
 from apps.gateway.providers.base import Chunk, Target, UpstreamBroken, UpstreamRateLimited, Usage
 from apps.gateway.providers.fake import FakeProvider, Script
 from tests.gateway.providers.reading import deltas, forwarded, joined_calls, payload_of
@@ -17,11 +17,11 @@ TARGET = Target("acme", "fake", "", "", "fake-model")
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
 
-def arguments(session: aiohttp.ClientSession) -> dict[str, Any]:
+def arguments(session: HttpSession) -> dict[str, Any]:
     return {"session": session, "target": TARGET, "request": {"messages": []}, "request_id": "r1"}
 
 
-async def read(fake: FakeProvider, session: aiohttp.ClientSession, into: list[Chunk]) -> list[Chunk]:
+async def read(fake: FakeProvider, session: HttpSession, into: list[Chunk]) -> list[Chunk]:
     stream = fake.stream(**arguments(session))
     async with aclosing(stream):
         async for batch in stream:
@@ -29,7 +29,7 @@ async def read(fake: FakeProvider, session: aiohttp.ClientSession, into: list[Ch
     return into
 
 
-async def test_answers_in_order_then_the_default(session: aiohttp.ClientSession) -> None:
+async def test_answers_in_order_then_the_default(session: HttpSession) -> None:
     fake = FakeProvider(Script(pieces=["One"]), Script(tool_calls=[CALL], finish_reason="tool_calls", usage=None))
 
     answers = [await fake.complete(**arguments(session)) for _ in range(3)]
@@ -40,7 +40,7 @@ async def test_answers_in_order_then_the_default(session: aiohttp.ClientSession)
     assert [answer.usage for answer in answers] == [Usage(7, 2), None, Usage(7, 2)]
 
 
-async def test_streams_keep_the_promises(session: aiohttp.ClientSession) -> None:
+async def test_streams_keep_the_promises(session: HttpSession) -> None:
     chunks = await read(FakeProvider(), session, [])
 
     assert "".join(chunk.text for chunk in chunks) == "Hello there"
@@ -50,7 +50,7 @@ async def test_streams_keep_the_promises(session: aiohttp.ClientSession) -> None
     assert chunks[-2].finish_reason == "stop"
 
 
-async def test_tool_calls_are_streamed(session: aiohttp.ClientSession) -> None:
+async def test_tool_calls_are_streamed(session: HttpSession) -> None:
     fake = FakeProvider(Script(tool_calls=[CALL], finish_reason="tool_calls", usage=None))
 
     chunks = await read(fake, session, [])
@@ -60,7 +60,7 @@ async def test_tool_calls_are_streamed(session: aiohttp.ClientSession) -> None:
 
 
 @pytest.mark.parametrize(("pieces", "text"), [([], ""), (["Hel"], "Hel")])
-async def test_errors_come_after_the_pieces(session: aiohttp.ClientSession, pieces: list[str], text: str) -> None:
+async def test_errors_come_after_the_pieces(session: HttpSession, pieces: list[str], text: str) -> None:
     fake = FakeProvider(Script(pieces=pieces, error=UpstreamBroken("Cut.")))
     chunks: list[Chunk] = []
 
@@ -72,14 +72,14 @@ async def test_errors_come_after_the_pieces(session: aiohttp.ClientSession, piec
 
 
 @pytest.mark.parametrize("method", ["complete", "embed"])
-async def test_errors_of_the_other_methods(session: aiohttp.ClientSession, method: str) -> None:
+async def test_errors_of_the_other_methods(session: HttpSession, method: str) -> None:
     fake = FakeProvider(Script(error=UpstreamRateLimited("Slow down.")))
 
     with pytest.raises(UpstreamRateLimited):
         await getattr(fake, method)(**arguments(session))
 
 
-async def test_models_and_their_failure(session: aiohttp.ClientSession) -> None:
+async def test_models_and_their_failure(session: HttpSession) -> None:
     fake = FakeProvider(Script(), Script(error=UpstreamBroken("Down.")), models=("a", "b"))
 
     assert await fake.list_models(session=session, target=TARGET) == ["a", "b"]
@@ -87,7 +87,7 @@ async def test_models_and_their_failure(session: aiohttp.ClientSession) -> None:
         await fake.list_models(session=session, target=TARGET)
 
 
-async def test_embeddings(session: aiohttp.ClientSession) -> None:
+async def test_embeddings(session: HttpSession) -> None:
     fake = FakeProvider(Script(), Script(usage=None))
     asked = {**arguments(session), "request": {"input": ["a", "b"]}}
 
@@ -100,7 +100,7 @@ async def test_embeddings(session: aiohttp.ClientSession) -> None:
     assert "usage" not in two.payload
 
 
-async def test_calls_are_remembered_and_can_be_held_open(session: aiohttp.ClientSession) -> None:
+async def test_calls_are_remembered_and_can_be_held_open(session: HttpSession) -> None:
     gate = asyncio.Event()
     fake = FakeProvider(Script(gate=gate))
     task = asyncio.create_task(read(fake, session, []))
@@ -113,7 +113,7 @@ async def test_calls_are_remembered_and_can_be_held_open(session: aiohttp.Client
     assert fake.calls[0].is_closed
 
 
-async def test_a_closed_stream_is_known(session: aiohttp.ClientSession) -> None:
+async def test_a_closed_stream_is_known(session: HttpSession) -> None:
     fake = FakeProvider()
     stream = fake.stream(**arguments(session))
 

@@ -88,18 +88,18 @@ class TestRetryAfter:
         ("headers", "seconds"),
         [
             ({}, None),
-            ({"Retry-After": "7"}, 7),
-            ({"Retry-After": "0.5"}, 0.5),
-            ({"Retry-After": "-3"}, 0),
-            ({"Retry-After": "inf"}, 86_400),
-            ({"Retry-After": "nan"}, 0),
+            ({"retry-after": "7"}, 7),
+            ({"retry-after": "0.5"}, 0.5),
+            ({"retry-after": "-3"}, 0),
+            ({"retry-after": "inf"}, 86_400),
+            ({"retry-after": "nan"}, 0),
             ({"retry-after-ms": "1e300"}, 86_400),
-            ({"Retry-After": "Wed, 21 Oct 9999 07:28:00 GMT"}, 86_400),
-            ({"Retry-After": "soon"}, None),
-            ({"retry-after-ms": "1500", "Retry-After": "7"}, 1.5),
+            ({"retry-after": "Wed, 21 Oct 9999 07:28:00 GMT"}, 86_400),
+            ({"retry-after": "soon"}, None),
+            ({"retry-after-ms": "1500", "retry-after": "7"}, 1.5),
             ({"retry-after-ms": "x"}, None),
-            ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
-            ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 -0000"}, 0),
+            ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
+            ({"retry-after": "Wed, 21 Oct 2015 07:28:00 -0000"}, 0),
         ],
     )
     def test_forms(self, headers: dict[str, str], seconds: float | None) -> None:
@@ -108,7 +108,7 @@ class TestRetryAfter:
     def test_a_date_in_the_future(self) -> None:
         moment = datetime.now(UTC) + timedelta(seconds=60)
 
-        assert parse_retry_after({"Retry-After": format_datetime(moment, usegmt=True)}) == pytest.approx(60, abs=2)
+        assert parse_retry_after({"retry-after": format_datetime(moment, usegmt=True)}) == pytest.approx(60, abs=2)
 
 
 class TestKinds:
@@ -184,7 +184,7 @@ class TestKinds:
         assert status_of(error) == status
 
     def test_a_rate_limit_says_when(self) -> None:
-        assert refuse(429, {}, {"Retry-After": "9"}).retry_after_seconds == 9
+        assert refuse(429, {}, {"retry-after": "9"}).retry_after_seconds == 9
         assert error_from_object(target=TARGET, status=429, error=None).retry_after_seconds is None
 
 

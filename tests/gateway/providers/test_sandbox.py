@@ -11,13 +11,13 @@ from contextlib import aclosing
 from operator import mul
 from typing import Any
 
-import aiohttp
 import jsonschema
 import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apps.core.http import HttpSession
 from apps.gateway.providers.base import (
     Chunk,
     Completion,
@@ -46,13 +46,13 @@ def ask(prompt: str, **fields: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": f"[slow:0] {prompt}"}], **fields}
 
 
-async def complete(session: aiohttp.ClientSession, prompt: str, **fields: Any) -> Completion:
+async def complete(session: HttpSession, prompt: str, **fields: Any) -> Completion:
     return await get_provider("sandbox").complete(
         session=session, target=TARGET, request=ask(prompt, **fields), request_id="request-1"
     )
 
 
-async def stream(session: aiohttp.ClientSession, prompt: str, into: list[Chunk], **fields: Any) -> list[Chunk]:
+async def stream(session: HttpSession, prompt: str, into: list[Chunk], **fields: Any) -> list[Chunk]:
     batches = get_provider("sandbox").stream(
         session=session, target=TARGET, request=ask(prompt, **fields), request_id="request-1"
     )
@@ -68,26 +68,26 @@ def text_of(completion: Completion) -> str:
 
 
 class TestAnswer:
-    async def test_it_says_what_it_is_and_repeats_the_prompt(self, session: aiohttp.ClientSession) -> None:
+    async def test_it_says_what_it_is_and_repeats_the_prompt(self, session: HttpSession) -> None:
         text = text_of(await complete(session, "Why is the sky blue?"))
 
         assert "sandbox" in text
         assert "> Why is the sky blue?" in text
         assert "[slow" not in text
 
-    async def test_the_same_prompt_has_the_same_answer(self, session: aiohttp.ClientSession) -> None:
+    async def test_the_same_prompt_has_the_same_answer(self, session: HttpSession) -> None:
         first, second = await complete(session, "Hello"), await complete(session, "Hello")
 
         assert payload_of(first) | {"created": 0} == payload_of(second) | {"created": 0}
 
-    async def test_stream_and_answer_say_the_same(self, session: aiohttp.ClientSession) -> None:
+    async def test_stream_and_answer_say_the_same(self, session: HttpSession) -> None:
         completion = await complete(session, "Hello")
         chunks = await stream(session, "Hello", [])
 
         assert "".join(chunk.text for chunk in chunks) == text_of(completion)
         assert chunks[-1].usage == completion.usage
 
-    async def test_the_streams_promises(self, session: aiohttp.ClientSession) -> None:
+    async def test_the_streams_promises(self, session: HttpSession) -> None:
         chunks = await stream(session, "Hello", [])
 
         payloads = forwarded(chunks)
@@ -96,7 +96,7 @@ class TestAnswer:
         assert [chunk.finish_reason for chunk in chunks if chunk.finish_reason] == ["stop"]
         assert [chunk.is_usage_chunk for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
 
-    async def test_usage_counts_exactly_what_is_streamed(self, session: aiohttp.ClientSession) -> None:
+    async def test_usage_counts_exactly_what_is_streamed(self, session: HttpSession) -> None:
         chunks = await stream(session, "Hello", [], reasoning_effort="low")
 
         usage = chunks[-1].usage
@@ -107,7 +107,7 @@ class TestAnswer:
         assert usage.prompt_tokens == len(split_tokens("[slow:0] Hello"))
 
     @pytest.mark.parametrize("content", [None, "", [], [{"type": "image_url"}]])
-    async def test_nothing_to_repeat(self, session: aiohttp.ClientSession, content: Any) -> None:
+    async def test_nothing_to_repeat(self, session: HttpSession, content: Any) -> None:
         request = {"messages": [{"role": "user", "content": content}]}
 
         completion = await get_provider("sandbox").complete(
@@ -118,10 +118,10 @@ class TestAnswer:
         assert completion.usage is not None
         assert completion.usage.prompt_tokens == 1
 
-    async def test_long_prompts_are_shortened(self, session: aiohttp.ClientSession) -> None:
+    async def test_long_prompts_are_shortened(self, session: HttpSession) -> None:
         assert "> " + "x" * 200 + "…" in text_of(await complete(session, "x" * 1000))
 
-    async def test_limits_and_stops(self, session: aiohttp.ClientSession) -> None:
+    async def test_limits_and_stops(self, session: HttpSession) -> None:
         limited = await complete(session, "[echo:one two three four]", max_tokens=2)
         stopped = await complete(session, "[echo:one two three four]", stop=[" three"])
 
@@ -130,25 +130,25 @@ class TestAnswer:
         assert limited.usage is not None
         assert limited.usage.completion_tokens == 2
 
-    async def test_reasoning(self, session: aiohttp.ClientSession) -> None:
+    async def test_reasoning(self, session: HttpSession) -> None:
         message = payload_of(await complete(session, "Hi", reasoning_effort="high"))["choices"][0]["message"]
         without = payload_of(await complete(session, "Hi", reasoning_effort="none"))["choices"][0]["message"]
 
         assert "does not think" in message["reasoning_content"]
         assert "reasoning_content" not in without
 
-    async def test_its_models(self, session: aiohttp.ClientSession) -> None:
+    async def test_its_models(self, session: HttpSession) -> None:
         names = await get_provider("sandbox").list_models(session=session, target=TARGET)
 
         assert names == ["sandbox-small", "sandbox-large", "sandbox-embedding"]
 
 
 class TestDirectives:
-    async def test_echo(self, session: aiohttp.ClientSession) -> None:
+    async def test_echo(self, session: HttpSession) -> None:
         assert text_of(await complete(session, "Say [echo:Good **day**] please")) == "Good **day**"
 
     @pytest.mark.parametrize("length", [1, 400])
-    async def test_long(self, session: aiohttp.ClientSession, length: int) -> None:
+    async def test_long(self, session: HttpSession, length: int) -> None:
         chunks = await stream(session, f"[long:{length}]", [])
 
         assert len([chunk for chunk in chunks if chunk.text]) == length
@@ -165,7 +165,7 @@ class TestDirectives:
             (504, UpstreamTimedOut),
         ],
     )
-    async def test_fail(self, session: aiohttp.ClientSession, status: int, kind: type[UpstreamError]) -> None:
+    async def test_fail(self, session: HttpSession, status: int, kind: type[UpstreamError]) -> None:
         chunks: list[Chunk] = []
 
         with pytest.raises(kind):
@@ -176,13 +176,13 @@ class TestDirectives:
         assert chunks == []
         assert caught.value.upstream_status == status
 
-    async def test_a_rate_limit_says_when_to_come_back(self, session: aiohttp.ClientSession) -> None:
+    async def test_a_rate_limit_says_when_to_come_back(self, session: HttpSession) -> None:
         with pytest.raises(UpstreamRateLimited) as caught:
             await complete(session, "[fail:429]")
 
         assert caught.value.retry_after_seconds == 1
 
-    async def test_cut(self, session: aiohttp.ClientSession) -> None:
+    async def test_cut(self, session: HttpSession) -> None:
         chunks: list[Chunk] = []
 
         with pytest.raises(UpstreamBroken):
@@ -191,7 +191,7 @@ class TestDirectives:
         assert "".join(chunk.text for chunk in chunks) == "one two three"
         assert [chunk for chunk in chunks if chunk.finish_reason or chunk.usage] == []
 
-    async def test_cut_after_the_end_leaves_out_the_end(self, session: aiohttp.ClientSession) -> None:
+    async def test_cut_after_the_end_leaves_out_the_end(self, session: HttpSession) -> None:
         chunks: list[Chunk] = []
 
         with pytest.raises(UpstreamBroken):
@@ -199,18 +199,18 @@ class TestDirectives:
 
         assert "".join(chunk.text for chunk in chunks) == "one"
 
-    async def test_cut_breaks_an_answer_in_one_piece(self, session: aiohttp.ClientSession) -> None:
+    async def test_cut_breaks_an_answer_in_one_piece(self, session: HttpSession) -> None:
         with pytest.raises(UpstreamBroken):
             await complete(session, "[cut:3]")
 
-    async def test_stall_waits(self, session: aiohttp.ClientSession) -> None:
+    async def test_stall_waits(self, session: HttpSession) -> None:
         began = time.monotonic()
 
         await complete(session, "[stall:0.02]")
 
         assert time.monotonic() - began >= 0.02
 
-    async def test_stall_past_the_timeout_times_out(self, session: aiohttp.ClientSession) -> None:
+    async def test_stall_past_the_timeout_times_out(self, session: HttpSession) -> None:
         began = time.monotonic()
 
         with pytest.raises(UpstreamTimedOut):
@@ -218,7 +218,7 @@ class TestDirectives:
 
         assert time.monotonic() - began < 30
 
-    async def test_slow_paces_the_stream(self, session: aiohttp.ClientSession) -> None:
+    async def test_slow_paces_the_stream(self, session: HttpSession) -> None:
         began = time.monotonic()
         request = {"messages": [{"role": "user", "content": "[slow:10] [echo:one two three four]"}]}
         batches = get_provider("sandbox").stream(session=session, target=TARGET, request=request, request_id="r")
@@ -228,7 +228,7 @@ class TestDirectives:
         assert count == 6
         assert time.monotonic() - began >= 0.04
 
-    async def test_closing_ends_it(self, session: aiohttp.ClientSession) -> None:
+    async def test_closing_ends_it(self, session: HttpSession) -> None:
         request = {"messages": [{"role": "user", "content": "[slow:0] [long:100000]"}]}
         batches = get_provider("sandbox").stream(session=session, target=TARGET, request=request, request_id="r")
         async with aclosing(batches):
@@ -237,7 +237,7 @@ class TestDirectives:
         with pytest.raises(StopAsyncIteration):
             await anext(batches)
 
-    async def test_two_streams_take_turns(self, session: aiohttp.ClientSession) -> None:
+    async def test_two_streams_take_turns(self, session: HttpSession) -> None:
         order: list[str] = []
 
         async def read(name: str) -> None:
@@ -277,7 +277,7 @@ class TestDirectives:
 class TestTools:
     PROMPT = '[tool:weather {"city":"Bern"}]'
 
-    async def test_a_tool_that_is_offered_is_called(self, session: aiohttp.ClientSession) -> None:
+    async def test_a_tool_that_is_offered_is_called(self, session: HttpSession) -> None:
         completion = await complete(session, self.PROMPT, tools=[TOOL])
 
         choice = payload_of(completion)["choices"][0]
@@ -285,7 +285,7 @@ class TestTools:
         assert choice["finish_reason"] == "tool_calls"
         assert choice["message"]["tool_calls"][0]["function"] == {"name": "weather", "arguments": '{"city":"Bern"}'}
 
-    async def test_it_is_streamed_in_fragments(self, session: aiohttp.ClientSession) -> None:
+    async def test_it_is_streamed_in_fragments(self, session: HttpSession) -> None:
         chunks = await stream(session, f"{self.PROMPT} [tool:time]", [], tools=[TOOL, OTHER])
 
         assert [(name, arguments) for _, name, arguments in joined_calls(chunks)] == [
@@ -295,7 +295,7 @@ class TestTools:
         assert len([delta for delta in deltas(chunks) if "tool_calls" in delta]) == 6
 
     @pytest.mark.parametrize("fields", [{}, {"tools": [OTHER]}, {"tools": [TOOL], "tool_choice": "none"}])
-    async def test_any_other_is_not(self, session: aiohttp.ClientSession, fields: dict[str, Any]) -> None:
+    async def test_any_other_is_not(self, session: HttpSession, fields: dict[str, Any]) -> None:
         assert (await complete(session, self.PROMPT, **fields)).finish_reason == "stop"
 
     @pytest.mark.parametrize(
@@ -303,18 +303,18 @@ class TestTools:
     )
     @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "weather"}}])
     async def test_a_forced_call(
-        self, session: aiohttp.ClientSession, prompt: str, arguments: dict[str, Any], choice: Any
+        self, session: HttpSession, prompt: str, arguments: dict[str, Any], choice: Any
     ) -> None:
         chunks = await stream(session, prompt, [], tools=[TOOL, OTHER], tool_choice=choice)
 
         assert [call[1:] for call in joined_calls(chunks)] == [("weather", arguments)]
 
-    async def test_one_at_a_time(self, session: aiohttp.ClientSession) -> None:
+    async def test_one_at_a_time(self, session: HttpSession) -> None:
         chunks = await stream(session, "[tool:time] [tool:weather]", [], tools=[TOOL, OTHER], parallel_tool_calls=False)
 
         assert [name for _, name, _ in joined_calls(chunks)] == ["time"]
 
-    async def test_after_the_result_it_answers(self, session: aiohttp.ClientSession) -> None:
+    async def test_after_the_result_it_answers(self, session: HttpSession) -> None:
         request = ask(self.PROMPT, tools=[TOOL])
         request["messages"] += [
             {"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "weather", "arguments": "{}"}}]},
@@ -381,19 +381,19 @@ class TestFormat:
         with pytest.raises(ValueError, match="JSON schema"):
             build_sample(schema)
 
-    async def test_json_schema(self, session: aiohttp.ClientSession) -> None:
+    async def test_json_schema(self, session: HttpSession) -> None:
         wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": PARAMETERS}}
 
         text = text_of(await complete(session, "Hi", response_format=wanted))
 
         assert orjson.loads(text) == {"city": "sandbox"}
 
-    async def test_json_object(self, session: aiohttp.ClientSession) -> None:
+    async def test_json_object(self, session: HttpSession) -> None:
         text = text_of(await complete(session, "Hi", response_format={"type": "json_object"}))
 
         assert orjson.loads(text) == {"answer": "sandbox: Hi"}
 
-    async def test_a_bad_schema_is_the_clients_fault(self, session: aiohttp.ClientSession) -> None:
+    async def test_a_bad_schema_is_the_clients_fault(self, session: HttpSession) -> None:
         wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object", "required": 5}}}
 
         with pytest.raises(UpstreamRejected) as caught:
@@ -404,7 +404,7 @@ class TestFormat:
 
 class TestEmbeddings:
     @staticmethod
-    async def embed(session: aiohttp.ClientSession, **fields: Any) -> Completion:
+    async def embed(session: HttpSession, **fields: Any) -> Completion:
         return await get_provider("sandbox").embed(session=session, target=TARGET, request=fields, request_id="r")
 
     @staticmethod
@@ -412,7 +412,7 @@ class TestEmbeddings:
         assert completion.payload is not None
         return [item["embedding"] for item in completion.payload["data"]]
 
-    async def test_unit_vectors_that_depend_on_the_text_only(self, session: aiohttp.ClientSession) -> None:
+    async def test_unit_vectors_that_depend_on_the_text_only(self, session: HttpSession) -> None:
         texts = ["a red car", "a red cat", "", "完全"]
 
         one = self.vectors(await self.embed(session, input=texts))
@@ -423,7 +423,7 @@ class TestEmbeddings:
         assert [math.isclose(math.hypot(*vector), 1) for vector in one] == [True] * 4
         assert len({tuple(vector) for vector in one}) == 4
 
-    async def test_texts_that_share_words_are_near(self, session: aiohttp.ClientSession) -> None:
+    async def test_texts_that_share_words_are_near(self, session: HttpSession) -> None:
         query, near, far = self.vectors(
             await self.embed(session, input=["the red car", "a car that is red", "quarterly tax report"])
         )
@@ -431,16 +431,16 @@ class TestEmbeddings:
         assert sum(map(mul, query, near)) > sum(map(mul, query, far)) + 0.2
 
     @pytest.mark.parametrize("dimensions", [1, 1536])
-    async def test_dimensions(self, session: aiohttp.ClientSession, dimensions: int) -> None:
+    async def test_dimensions(self, session: HttpSession, dimensions: int) -> None:
         assert len(self.vectors(await self.embed(session, input="a", dimensions=dimensions))[0]) == dimensions
 
-    async def test_base64(self, session: aiohttp.ClientSession) -> None:
+    async def test_base64(self, session: HttpSession) -> None:
         plain = self.vectors(await self.embed(session, input="a", dimensions=3))[0]
         packed: Any = self.vectors(await self.embed(session, input="a", dimensions=3, encoding_format="base64"))[0]
 
         assert struct.unpack("<3f", base64.b64decode(packed)) == pytest.approx(plain)
 
-    async def test_tokens(self, session: aiohttp.ClientSession) -> None:
+    async def test_tokens(self, session: HttpSession) -> None:
         one = await self.embed(session, input=[1, 2, 3])
         two = await self.embed(session, input=[[1, 2, 3], [4]])
 
@@ -460,7 +460,7 @@ class TestEmbeddings:
             ({"input": "a", "dimensions": "x"}, "dimensions"),
         ],
     )
-    async def test_what_it_refuses(self, session: aiohttp.ClientSession, fields: dict[str, Any], param: str) -> None:
+    async def test_what_it_refuses(self, session: HttpSession, fields: dict[str, Any], param: str) -> None:
         with pytest.raises(UpstreamRejected) as caught:
             await self.embed(session, **fields)
 

@@ -1,0 +1,304 @@
+"""Connections: used again, given up, resolved once, checked, and closed when nobody needs them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from apps.core.http import AddressInvalid, ConnectFailed, ConnectionCut, ConnectTimedOut, HeaderInvalid, HttpSession
+from apps.core.http import session as session_module
+from apps.core.http.session import AddressInfo, resolve_name
+from tests.core.http.conftest import PLAIN, ask, read_all, serving
+from tests.support.waiting import until
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def at(port: int, *hosts: str) -> list[AddressInfo]:
+    return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port)) for host in hosts]
+
+
+async def test_connections_are_used_again(session: HttpSession) -> None:
+    async with serving() as server:
+        for _ in range(3):
+            assert await read_all(await ask(session, server.url)) == b"ok"
+        await asyncio.gather(*(ask(session, server.url) for _ in range(3)))
+        assert server.connections == 3
+
+
+async def test_a_server_that_closes_is_dialled_anew(session: HttpSession) -> None:
+    async with serving(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok") as server:
+        for _ in range(2):
+            assert await read_all(await ask(session, server.url)) == b"ok"
+        assert server.connections == 2
+
+
+async def test_a_kept_connection_that_was_closed_meanwhile_is_not_used(session: HttpSession) -> None:
+    async def answer_and_leave(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(PLAIN)
+        writer.close()
+
+    async with serving(answer_and_leave, PLAIN) as server:
+        await read_all(await ask(session, server.url))
+        await until(lambda: not session._connections)
+        assert await read_all(await ask(session, server.url)) == b"ok"
+
+
+async def test_one_that_is_closed_at_that_moment_says_that_nothing_came(session: HttpSession) -> None:
+    async with serving(PLAIN, b"") as server:
+        await read_all(await ask(session, server.url))
+        with pytest.raises(ConnectionCut):
+            await ask(session, server.url)
+
+
+async def test_connections_rest_only_so_long(session: HttpSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "KEEPALIVE_SECONDS", 0.1)
+    async with serving() as server:
+        await read_all(await ask(session, server.url))
+        await until(lambda: not session._connections)
+        assert session._idle == {}
+        assert session._sweep is None
+        # Also where the sweep has not come by yet.
+        await read_all(await ask(session, server.url))
+        session._sweep.cancel()
+        await asyncio.sleep(0.15)
+        await read_all(await ask(session, server.url))
+        assert server.connections == 3
+
+
+async def test_the_sweep_clears_away_what_was_closed(session: HttpSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def answer_and_leave(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(PLAIN)
+        writer.close()
+
+    monkeypatch.setattr(session_module, "KEEPALIVE_SECONDS", 0.1)
+    async with serving(answer_and_leave) as server:
+        await read_all(await ask(session, server.url))
+        await until(lambda: session._idle == {})
+
+
+async def test_the_sweep_leaves_those_in_use(session: HttpSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "KEEPALIVE_SECONDS", 0.2)
+    async with serving() as server:
+        await read_all(await ask(session, server.url))
+        for _ in range(4):
+            await asyncio.sleep(0.07)
+            await read_all(await ask(session, server.url))
+        assert server.connections == 1
+
+
+async def test_the_end_of_an_answer_may_still_come(session: HttpSession) -> None:
+    goes_on = asyncio.Event()
+
+    async def speak(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(CHUNKED + b"4\r\ndone\r\n")
+        await goes_on.wait()
+        writer.write(b"5\r\n: end\r\n0\r\n\r\n".replace(b"5", b"5"))
+
+    async with serving(speak, PLAIN) as server:
+        found = await ask(session, server.url)
+        assert await found.read() == b"done"
+        found.let_go(within_seconds=5)
+        goes_on.set()
+        await until(lambda: all(connection.is_usable for connection in session._connections))
+        assert await read_all(await ask(session, server.url)) == b"ok"
+        assert server.connections == 1
+
+
+async def test_an_end_that_does_not_come_is_given_up(session: HttpSession) -> None:
+    over = asyncio.Event()
+
+    async def speak(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(CHUNKED + b"4\r\ndone\r\n")
+        await over.wait()
+
+    async with serving(speak) as server:
+        found = await ask(session, server.url)
+        await found.read()
+        found.let_go(within_seconds=0.05)
+        await until(lambda: not session._connections)
+        found.let_go(within_seconds=0.05)  # long gone
+        over.set()
+
+
+async def test_closing_an_answer_hangs_up(session: HttpSession) -> None:
+    left = asyncio.Event()
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(CHUNKED + b"4\r\nmore\r\n")
+        await reader.read()
+        left.set()
+
+    async with serving(speak) as server:
+        found = await ask(session, server.url)
+        found.close()
+        await asyncio.wait_for(left.wait(), 5)
+
+
+async def test_a_cancelled_request_hangs_up(session: HttpSession) -> None:
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def speak(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        left.set()
+
+    async with serving(speak) as server:
+        task = asyncio.create_task(ask(session, server.url))
+        await asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.wait_for(left.wait(), 5)
+
+
+async def test_closing_the_session_fails_what_runs() -> None:
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(CHUNKED)
+        await reader.read()
+
+    session = HttpSession()
+    async with serving(speak) as server:
+        found = await ask(session, server.url)
+        await session.close()
+        with pytest.raises(Exception, match="closed before the end"):
+            await found.read()
+
+
+async def test_names_are_resolved_once_for_all_who_ask() -> None:
+    asked: list[tuple[str, int]] = []
+
+    async def resolve(host: str, port: int) -> list[AddressInfo]:
+        asked.append((host, port))
+        await asyncio.sleep(0.01)
+        return at(port, "127.0.0.1")
+
+    async with HttpSession(resolve=resolve) as session, serving() as server:
+        url = f"http://models.example.com:{server.port}/"
+        await asyncio.gather(*(ask(session, url) for _ in range(5)))
+        await asyncio.gather(*(ask(session, url) for _ in range(8)))
+        assert asked == [("models.example.com", server.port)]
+        assert server.requests[0].split(b"\r\n")[1] == b"Host: models.example.com:%d" % server.port
+        # After a minute the name may lead elsewhere.
+        session._names = {origin: (0.0, found) for origin, (_, found) in session._names.items()}
+        await asyncio.gather(*(ask(session, url) for _ in range(20)))
+        assert len(asked) == 2
+
+
+async def test_an_address_that_is_dead_is_passed_over() -> None:
+    async def resolve(host: str, port: int) -> list[AddressInfo]:
+        return at(1, "127.0.0.1") + at(port, "127.0.0.1")
+
+    async with HttpSession(resolve=resolve) as session, serving() as server:
+        assert (await ask(session, f"http://models.example.com:{server.port}/")).status == 200
+
+
+@pytest.mark.parametrize("found", [[], OSError("no such host"), UnicodeError("label too long")])
+async def test_a_name_that_leads_nowhere(found: list[AddressInfo] | Exception) -> None:
+    async def resolve(host: str, port: int) -> list[AddressInfo]:
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async with HttpSession(resolve=resolve) as session:
+        for _ in range(2):
+            with pytest.raises(ConnectFailed, match=r"no such host|no address|too long"):
+                await ask(session, "http://models.example.com/")
+
+
+async def test_a_resolver_that_hangs_is_not_waited_for() -> None:
+    async def resolve(host: str, port: int) -> list[AddressInfo]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    session = HttpSession(resolve=resolve)
+    with pytest.raises(ConnectTimedOut, match=r"0\.05 s"):
+        await ask(session, "http://models.example.com/", connect_seconds=0.05)
+    await session.close()
+
+
+async def test_nobody_listens(session: HttpSession) -> None:
+    with pytest.raises(ConnectFailed):
+        await ask(session, "http://127.0.0.1:1/")
+    with pytest.raises(ConnectFailed):
+        await ask(session, "http://[::1]:1/")
+
+
+async def test_what_cannot_be_sent_opens_no_connection(session: HttpSession) -> None:
+    async with serving() as server:
+        with pytest.raises(AddressInvalid):
+            await ask(session, "gopher://127.0.0.1/")
+        with pytest.raises(HeaderInvalid):
+            await session.request("GET", server.url, headers={"A": "b\r\nC: d"}, connect_seconds=1, read_seconds=1)
+        assert server.connections == 0
+
+
+async def test_the_system_resolves_names() -> None:
+    found = await resolve_name("localhost", 80)
+    assert {where[0] for *_, where in found} & {"127.0.0.1", "::1"}
+
+
+class TestTls:
+    @pytest.fixture
+    def pair(self, tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+        """Return the contexts of a server at 127.0.0.1 and of a client that trusts it."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(1)
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        pem = certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        (tmp_path / "pair.pem").write_bytes(pem)
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server.load_cert_chain(tmp_path / "pair.pem")
+        client = ssl.create_default_context(cafile=str(tmp_path / "pair.pem"))
+        return server, client
+
+    async def test_a_certificate_that_is_trusted(
+        self, session: HttpSession, pair: tuple[ssl.SSLContext, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(session_module, "_tls", lambda: pair[1])
+        async with serving(tls=pair[0]) as server:
+            for _ in range(2):
+                assert await read_all(await ask(session, server.url)) == b"ok"
+            assert server.connections == 1
+            await session.close()
+
+    async def test_a_certificate_of_a_stranger(
+        self, session: HttpSession, pair: tuple[ssl.SSLContext, ssl.SSLContext]
+    ) -> None:
+        async with serving(tls=pair[0]) as server:
+            with pytest.raises(ConnectFailed, match="certificate verify failed"):
+                await ask(session, server.url)
+
+    async def test_a_certificate_for_another_name(
+        self, pair: tuple[ssl.SSLContext, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def resolve(host: str, port: int) -> list[AddressInfo]:
+            return at(port, "127.0.0.1")
+
+        monkeypatch.setattr(session_module, "_tls", lambda: pair[1])
+        async with HttpSession(resolve=resolve) as session, serving(tls=pair[0]) as server:
+            with pytest.raises(ConnectFailed, match="Hostname mismatch"):
+                await ask(session, f"https://other.example.com:{server.port}/")
