@@ -71,8 +71,8 @@ class Connection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Read no more for now."""
-        if self._transport is not None and self._response is not None:
-            self._transport.pause_reading()
+        assert self._transport is not None
+        self._transport.pause_reading()
 
     def resume(self) -> None:
         """Read on."""
@@ -138,18 +138,17 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """Take note of an answer, also of one without a question."""
         if self._response is None:
-            self.abort()
+            raise AnswerBroken("An answer without a question.")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; of several of one name the last one holds."""
-        if self._response is not None:
-            self._response.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        assert self._response is not None
+        self._response.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """Take the status, unless it only says that the answer is still to come."""
         response = self._response
-        if response is None:
-            return
+        assert response is not None
         status = self._parser.get_status_code()
         self._is_interim = 100 <= status < 200
         if self._is_interim:
@@ -162,13 +161,14 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """Take a part of the body."""
-        if self._response is not None:
-            self._response.take(data)
+        assert self._response is not None
+        self._response.take(data)
 
     def on_message_complete(self) -> None:
         """End the answer; the connection may serve again."""
         response = self._response
-        if response is None or self._is_interim:
+        assert response is not None
+        if self._is_interim:
             return
         self._response = None
         response.end()

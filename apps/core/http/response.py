@@ -110,10 +110,8 @@ class Response:
 
     def end(self, error: HttpError | None = None) -> None:
         """Take note that nothing more comes, because of `error` or because all is there."""
-        if error is None:
-            self._is_whole = True
-        elif not self._is_whole:
-            self._error = error
+        self._is_whole = error is None
+        self._error = error
         self.wake()
 
     def wake(self) -> None:

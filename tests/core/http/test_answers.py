@@ -99,6 +99,19 @@ async def test_a_reader_that_is_slow_makes_the_server_wait(
         assert await read_all(found) == body
 
 
+async def test_what_was_held_for_a_slow_reader_is_given_also_when_the_rest_is_cut(
+    session: HttpSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(response, "MAX_HELD_BYTES", 1000)
+    async with serving(sized(b"x" * 20_000_000)) as server:
+        found = await ask(session, server.url)
+        await until(lambda: found.is_paused)
+        await session.close()
+        assert len(await found.read()) > 1000
+        with pytest.raises(AnswerCut):
+            await found.read()
+
+
 async def test_what_expands_comes_in_portions(session: HttpSession, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(response, "MAX_DECODED_BYTES", 1000)
     async with serving(sized(gzip.compress(b"0" * 10_000), b"Content-Encoding: gzip")) as server:
