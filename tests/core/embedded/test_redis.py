@@ -10,8 +10,12 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis as client
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from apps.core.embedded import EmbeddedRedis, EmbeddedServiceError, binaries
+
+AT_ONCE = Retry(NoBackoff(), 0)
 
 
 @pytest.fixture
@@ -45,9 +49,9 @@ def test_it_answers_only_to_its_password(redis):
     port = urlsplit(redis.url).port
     assert connect(redis.url).ping()
     with pytest.raises(client.AuthenticationError):
-        client.Redis(port=port).ping()
+        client.Redis(port=port, retry=AT_ONCE).ping()
     with pytest.raises(client.AuthenticationError):
-        client.Redis(port=port, password="wrong").ping()
+        client.Redis(port=port, password="wrong", retry=AT_ONCE).ping()
 
 
 def test_it_listens_on_loopback_only_and_syncs_every_second(redis):
@@ -111,10 +115,11 @@ def test_a_pid_file_that_names_a_stranger_hits_nobody(tmp_path):
 
 def test_a_server_that_cannot_start_says_why(redis):
     redis.stop()
-    redis.start_seconds = 10
     (redis.data_dir / "appendonly.aof").write_bytes(b"no commands of Redis at all\r\n")
+    redis.prepare()
+    redis.spawn()
     with pytest.raises(EmbeddedServiceError, match="Bad file format reading the append only file"):
-        redis.start()
+        redis.wait_until_ready(30)
 
 
 def test_a_server_that_does_not_answer_in_time_is_reported(redis, monkeypatch):
