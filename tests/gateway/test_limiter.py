@@ -347,6 +347,34 @@ class TestScopesOfTheCall:
             await limiter.admit(by_nickname, Facts(model="nickname"), model="large")
 
 
+class TestDefects:
+    """What can only go wrong by a mistake of ours concerns the calls that it hits, and no later ones."""
+
+    async def test_what_cannot_be_sent_fails_and_the_next_call_gets_in(
+        self, limiter: Limiter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def raise_it(*_: object) -> None:
+            raise OverflowError("too large a number")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(limiter._line, "run", raise_it)
+            with pytest.raises(OverflowError):
+                await limiter.admit((limit(requests=5),), Facts())
+        assert await admit_many(limiter, (limit(requests=5),), 1) == 1
+
+    async def test_an_answer_that_cannot_be_read_fails_and_the_next_call_gets_in(
+        self, limiter: Limiter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def answer(_: list[str], __: list[bytes], answered: Answered) -> None:
+            asyncio.get_running_loop().call_soon(answered, b"[]")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(limiter._line, "run", answer)
+            with pytest.raises(ValueError, match="shorter"):
+                await limiter.admit((limit(requests=5),), Facts())
+        assert await admit_many(limiter, (limit(requests=5),), 1) == 1
+
+
 class TestRedisForgets:
     async def test_settling_what_redis_forgot_does_no_harm(self, limiter: Limiter) -> None:
         limits = (limit(tokens=100),)

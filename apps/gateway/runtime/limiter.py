@@ -256,30 +256,33 @@ class Limiter:
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        if not self._queue:
-            self._idle.set()
-            return
-        batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
-        keys = [key for operation in batch for key in operation.keys]
-        body = orjson.dumps([(o.verb, o.slot, o.second, o.counters) for o in batch])
-        self._line.run(keys, [str(self._micros() if self._clock else 0), body], partial(self._answered, batch))
+        while self._queue:
+            batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
+            try:
+                keys = [key for operation in batch for key in operation.keys]
+                body = orjson.dumps([(o.verb, o.slot, o.second, o.counters) for o in batch])
+                self._line.run(keys, [str(self._micros() if self._clock else 0), body], partial(self._answered, batch))
+            except Exception as error:  # a defect of ours must not keep anybody waiting
+                logger.exception("limits_failed")
+                _fail(batch, error)
+            else:
+                return
+        self._idle.set()
 
     def _answered(self, batch: list[_Operation], answer: bytes | Exception) -> None:
         try:
             if isinstance(answer, Exception):
-                self._failed(batch, answer)
+                self._redis_due = self._loop.time() + RETRY_SECONDS
+                LIMITER_ERRORS.inc()
+                logger.warning("limits_unreachable", error=f"{type(answer).__name__}: {answer}"[:200])
+                _fail(batch, answer)
             else:
                 self._hand_out(batch, orjson.loads(answer))
+        except Exception as error:
+            logger.exception("limits_failed")
+            _fail(batch, error)
         finally:
             self._flush()
-
-    def _failed(self, batch: list[_Operation], error: Exception) -> None:
-        self._redis_due = self._loop.time() + RETRY_SECONDS
-        LIMITER_ERRORS.inc()
-        logger.warning("limits_unreachable", error=f"{type(error).__name__}: {error}"[:200])
-        for operation in batch:
-            if operation.answer is not None and not operation.answer.done():
-                operation.answer.set_exception(error)
 
     def _hand_out(self, batch: list[_Operation], answers: list[Answer]) -> None:
         for operation, answer in zip(batch, answers, strict=True):
@@ -309,6 +312,12 @@ class Limiter:
 
     def _micros(self) -> int:
         return int((self._clock() if self._clock else time.time()) * 1_000_000)
+
+
+def _fail(batch: list[_Operation], error: Exception) -> None:
+    for operation in batch:
+        if operation.answer is not None and not operation.answer.done():
+            operation.answer.set_exception(error)
 
 
 def bind_limits(limits: tuple[LimitTerms, ...], facts: Facts, model: str) -> Iterator[Bind]:
