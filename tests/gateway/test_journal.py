@@ -169,7 +169,7 @@ def test_a_disk_that_is_nearly_full_takes_no_new_calls(journal: Journal, monkeyp
 
 
 def test_a_directory_that_cannot_be_written_refuses_calls(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: Path) -> None:
+    def refuse(_: Path, __: str) -> None:
         raise PermissionError("no")
 
     monkeypatch.setattr(journal_module, "Segment", refuse)
@@ -313,6 +313,12 @@ def test_a_process_killed_at_any_step_leaves_exactly_one_record(killed: tuple[Pa
     found = (record.status, record.prompt_tokens, record.completion_tokens, record.cost_micros, record.is_estimated)
     assert found == STEPS[step]
     assert record.id.hex.encode() == call
+
+
+def test_a_line_of_another_release_holds_up_nobody(tmp_path: Path, shipped: list[UsageEntry]) -> None:
+    (tmp_path / "left.ndjson").write_bytes(b'{"k":"f","a":"%s"}\n' % name() + FORWARDED % name())
+    assert replay_orphans(tmp_path) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.django_db

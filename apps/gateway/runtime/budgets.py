@@ -67,8 +67,11 @@ class Budgets:
         lease: Callable[..., Leased] = lease_quota,
         wall: Callable[[], float] = time.time,
         wait_seconds: float = WAIT_SECONDS,
+        mark: Callable[[UUID], None] = lambda _: None,
     ) -> None:
         self._loader = loader
+        self._mark = mark
+        self._marked: UUID | None = None
         self._lease = lease
         self._loop = asyncio.get_running_loop()
         self._wait_seconds = wait_seconds
@@ -241,6 +244,9 @@ class Budgets:
                 self._tell(call, reservation, refused_by)
 
     async def _ask(self, plan: Plan) -> Leased:
+        if self._marked != self.book.holder:
+            self._marked = self.book.holder
+            self._mark(self.book.holder)
         work = partial(
             self._lease,
             holder=self.book.holder,

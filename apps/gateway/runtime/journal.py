@@ -38,8 +38,8 @@ class Segment:
 
     __slots__ = ("fd", "is_dirty", "is_retired", "is_torn", "open_calls", "path", "size")
 
-    def __init__(self, directory: Path) -> None:
-        name = uuid7().hex
+    def __init__(self, directory: Path, owner: str) -> None:
+        name = f"{owner}.{uuid7().hex}"
         hidden = directory / f".{name}{SUFFIX}"
         # Born hidden and locked, so that nobody takes the new file for an orphan.
         self.fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_EXCL, 0o600)
@@ -75,6 +75,8 @@ class Journal:
     def __init__(self, directory: Path, *, sync_always: bool = False) -> None:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.directory = directory
+        self.name = uuid7().hex
+        """Of this process's journal: its files' names begin with it."""
         self.written = threading.Event()
         """Set whenever a call has ended: something is there to be shipped."""
         self._sync_always = sync_always
@@ -182,7 +184,7 @@ class Journal:
 
     def _open_segment(self) -> Segment:
         try:
-            segment = Segment(self.directory)
+            segment = Segment(self.directory, self.name)
         except OSError as error:
             logger.error("journal_open_failed", error=str(error))
             raise _refusal() from error

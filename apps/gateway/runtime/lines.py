@@ -58,7 +58,12 @@ class LineReader:
     def give_up(self) -> Iterator[UsageEntry]:
         """Yield a record for every call that will not end any more."""
         for call in self.open.values():
-            yield _interrupted_entry(call)
+            try:
+                entry = _interrupted_entry(call)
+            except (KeyError, TypeError, ValueError):
+                self.unreadable += 1
+            else:
+                yield entry
         self.open.clear()
 
     def _take(self, fields: dict[str, Any]) -> UsageEntry | None:

@@ -9,6 +9,7 @@ import time
 import structlog
 from django.db import connections
 
+from apps.gateway.runtime.holders import release_dead
 from apps.gateway.runtime.journal import Journal, Segment
 from apps.gateway.runtime.lines import LineReader
 from apps.gateway.runtime.metrics import JOURNAL_LAG_BYTES, JOURNAL_LAG_SECONDS
@@ -129,6 +130,7 @@ class Shipper:
     def _replay_when_due(self) -> None:
         if time.monotonic() >= self._orphans_due:
             replay_orphans(self._journal.directory)
+            release_dead(self._journal.directory)
             self._orphans_due = time.monotonic() + ORPHAN_SECONDS
 
     def _measure_lag(self) -> None:

@@ -18,6 +18,7 @@ from apps.gateway.runtime.budgets import Budgets
 from apps.gateway.runtime.cache import AnswerStore
 from apps.gateway.runtime.callers import CallerCache
 from apps.gateway.runtime.catalogue import Catalogue
+from apps.gateway.runtime.holders import HolderMarks
 from apps.gateway.runtime.journal import Journal
 from apps.gateway.runtime.limiter import Limiter
 from apps.gateway.runtime.listener import Listener
@@ -89,7 +90,8 @@ class Runtime:
         self.catalogue = Catalogue(self.loader)
         self.cache = AnswerStore(self.loader)
         self.limiter = Limiter()
-        self.budgets = Budgets(self.loader)
+        self.holders = HolderMarks(self.journal)
+        self.budgets = Budgets(self.loader, mark=self.holders.mark)
         self.sessions = Sessions()
         self.sharing = Sharing()
         self.health = self.sharing.health
@@ -122,6 +124,7 @@ class Runtime:
         await self.cache.settle()
         await self.limiter.close()
         await self.budgets.close()
+        self.holders.close()
         await self.sessions.close()
         self.loader.close()
         if _runtimes.get(self.loop) is self:
