@@ -3,11 +3,13 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from apps.gateway.views import playground, running_calls, stop_running
+from apps.gateway.views import playground, playground_analysis, run_analysis, running_calls, stop_running
 
 urlpatterns = [
     # The admin takes every path below its own, so that what is added to it stands before it.
     path("admin/playground", playground, name="playground"),
+    path("admin/playground/analysis", playground_analysis, name="playground-analysis"),
+    path("admin/playground/analysis/run", run_analysis, name="playground-analysis-run"),
     path("admin/running-calls", running_calls, name="running-calls"),
     path("admin/running-calls/<str:call_id>/stop", stop_running, name="stop-running-call"),
     path("admin/", admin.site.urls),

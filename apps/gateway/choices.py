@@ -88,6 +88,29 @@ class AnalysisMethod(models.TextChoices):
     FALLBACK = "fallback", "Rules, without a model"
 
 
+class AnalysisReason(models.TextChoices):
+    """Why no model's answer is in a finding."""
+
+    ASKED = "asked", "the built-in method was asked for"
+    EMPTY = "empty", "there is no text"
+    NO_MODEL = "no_model", "there is no model to ask"
+    SANDBOX = "sandbox", "a sandbox model only makes answers up, so it is not asked"
+    REFUSED = "refused", "the call was refused or failed"
+    FORM = "form", "the model twice gave an answer without the form that was asked for"
+
+
+class Analysis(models.TextChoices):
+    """What can be found out about a text."""
+
+    SUMMARY = "summary", "Summary"
+    TITLE = "title", "Title"
+    TAGS = "tags", "Tags"
+    SENTIMENT = "sentiment", "Sentiment"
+    TOPICS = "topics", "Topics"
+    ENTITIES = "entities", "Entities"
+    MODERATION = "moderation", "Moderation"
+
+
 class SentimentLabel(models.TextChoices):
     """How a text judges what it is about."""
 

@@ -10,9 +10,11 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-const seconds = (ms) => (ms === null ? "–" : ms < 1000 ? `${ms} ms` : `${(ms / 1000).toFixed(2)} s`);
+/** Return a time in words. */
+export const seconds = (ms) => (ms === null ? "–" : ms < 1000 ? `${ms} ms` : `${(ms / 1000).toFixed(2)} s`);
 const ENDS = { stop: "complete", length: "cut at the bound", tool_calls: "calls tools", content_filter: "filtered" };
-const dollars = (micros) => (micros ? `$${(micros / 1e6).toFixed(6)}` : "$0");
+/** Return a sum in words. */
+export const dollars = (micros) => (micros ? `$${(micros / 1e6).toFixed(6)}` : "$0");
 
 /** One model's answer. `onReply` is called with its message when the person goes on from it. */
 export class ResultCard {

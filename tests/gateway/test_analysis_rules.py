@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import pytest
 
 from apps.gateway.choices import EntityKind, SentimentLabel
@@ -9,7 +12,14 @@ from apps.gateway.services.analysis.asking import LONGEST_SOURCE, read_source
 from apps.gateway.services.analysis.extracting import extract_keywords, extract_summary, extract_title
 from apps.gateway.services.analysis.lexicon import score_sentiment
 from apps.gateway.services.analysis.patterns import find_patterns
-from apps.gateway.services.analysis.tokens import guess_language, shorten, split_sentences, split_words
+from apps.gateway.services.analysis.tokens import (
+    count_words,
+    cut_words,
+    guess_language,
+    shorten,
+    split_sentences,
+    split_words,
+)
 
 COMPLAINT = (
     "Hi there! I bought the new espresso machine from Gaggia last week. The machine heats up quickly. "
@@ -178,3 +188,52 @@ def test_a_long_text_is_shortened_in_the_middle() -> None:
     assert text.startswith("aaa")
     assert text.endswith("bbb")
     assert len(text) == LONGEST_SOURCE + len("\n[…]\n")
+
+
+CHINESE = "天空是蓝色的。太阳光进入大气层以后，蓝色的光被散射。蓝色光的波长很短，所以散射最强。红色的光不会散射。"
+JAPANESE = "コーヒーマシンはとても良いです。コーヒーマシンは早く温まります。"
+
+
+def test_scripts_without_spaces_are_counted_and_cut_by_characters() -> None:
+    assert (count_words("two words"), count_words("天空是蓝色的"), count_words("see 天空")) == (2, 3, 2)
+    assert cut_words("one two  three", 2) == "one two"
+    assert cut_words("天空是蓝色的", 2) == "天空是蓝"
+    assert cut_words("see 天空是蓝色的", 2) == "see 天空"
+    assert split_words("天空是 ok 天") == ["天空", "空是", "ok", "天"]
+
+
+def test_a_chinese_text_is_summed_up_not_repeated() -> None:
+    summary = extract_summary(CHINESE, max_words=14)
+    assert 0 < len(summary) < len(CHINESE) / 2
+    assert summary[0] in {sentence[0] for sentence in split_sentences(CHINESE)}
+
+
+def test_keywords_of_scripts_without_spaces_come_again() -> None:
+    assert {"散射", "蓝色"} <= {phrase for phrase, _ in extract_keywords(CHINESE, limit=5)}
+    assert "コーヒー" in {phrase for phrase, _ in extract_keywords(JAPANESE, limit=5)}
+    assert extract_keywords("天空晴朗", limit=5) == [("天空晴朗", 1.0)]
+    assert extract_keywords("天", limit=5) == []
+
+
+@pytest.mark.parametrize("text", ["42", "is it?", "1, 2, 3."])
+def test_a_text_without_words_of_content_is_its_own_summary(text: str) -> None:
+    assert extract_summary(text, max_words=10) == text
+
+
+@pytest.mark.parametrize("piece", ["1,", "1.1 ", "A ", "A of ", " \n", "A" + " " * 500, "a@a.", "$1 ", "(12) ", "天。"])
+@pytest.mark.parametrize(
+    "look",
+    [
+        find_patterns,
+        score_sentiment,
+        lambda text: extract_summary(text, max_words=100),
+        lambda text: extract_keywords(text, limit=5),
+    ],
+    ids=["entities", "sentiment", "summary", "keywords"],
+)
+def test_no_text_takes_long(look: Callable[[str], object], piece: str) -> None:
+    text = (piece * LONGEST_SOURCE)[:LONGEST_SOURCE]
+    begun = time.thread_time()
+    look(text)
+    # A tenth of a second or two on a quick machine; with a pattern that grows by the square it was seventeen seconds.
+    assert time.thread_time() - begun < 3

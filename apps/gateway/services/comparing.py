@@ -129,7 +129,7 @@ class Comparison:
             return
         except Exception:
             logger.exception("comparison_failed", model=model)
-            await self._pieces.put(Compared(model, latency_ms=_since(begun), error=_defect()))
+            await self._pieces.put(Compared(model, latency_ms=_since(begun), error=make_defect()))
             return
         await self._pieces.put(await self._read(call, model, begun))
 
@@ -149,7 +149,7 @@ class Comparison:
             error = failure
         except Exception:
             logger.exception("comparison_failed", model=model)
-            error = _defect()
+            error = make_defect()
         finally:
             await call.cancel()
         completion = assembler.build() or {}
@@ -195,5 +195,6 @@ def _since(begun: float) -> int:
     return int((time.perf_counter() - begun) * 1000)
 
 
-def _defect() -> AppError:
+def make_defect() -> AppError:
+    """Return what a caller is told of a failure that nobody expected."""
     return AppError("Something failed on our side; quote the request id.", code="internal_error", status=500)

@@ -3,7 +3,7 @@
 Each asks a model in structured form, checks what comes, and does without one where it must.
 """
 
-from apps.gateway.services.analysis.asking import Source
+from apps.gateway.services.analysis.asking import LONGEST_SOURCE, Source
 from apps.gateway.services.analysis.describing import find_topics, make_title, suggest_tags, summarize
 from apps.gateway.services.analysis.findings import (
     Entities,
@@ -20,6 +20,7 @@ from apps.gateway.services.analysis.findings import (
 from apps.gateway.services.analysis.judging import extract_entities, judge_sentiment, moderate
 
 __all__ = [
+    "LONGEST_SOURCE",
     "Entities",
     "Entity",
     "Finding",

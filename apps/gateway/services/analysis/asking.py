@@ -15,11 +15,12 @@ from pydantic import BaseModel, ValidationError
 
 from apps.core.actor import Actor
 from apps.core.errors import AppError
-from apps.gateway.choices import AnalysisMethod, Capability
+from apps.gateway.choices import AnalysisMethod, AnalysisReason, Capability
 from apps.gateway.errors import ModelUnknown, ModelUnsuited
 from apps.gateway.providers.base import CAPABILITY_CHAT
 from apps.gateway.runtime import get_runtime
 from apps.gateway.selectors import Caller, ModelEntry
+from apps.gateway.services.calls import RunningCall
 from apps.gateway.services.opening import open_chat
 
 logger = structlog.get_logger(__name__)
@@ -44,11 +45,19 @@ class Asked(Generic[Form]):
     form: Form | None
     model: str = ""
     cost_micros: int = 0
+    reason: AnalysisReason | None = None
+    error: AppError | None = None
 
     def origin(self) -> dict[str, Any]:
         """Return the fields that every finding has."""
         method = AnalysisMethod.FALLBACK if self.form is None else AnalysisMethod.MODEL
-        return {"method": method, "model": self.model, "cost_micros": self.cost_micros}
+        return {
+            "method": method,
+            "model": self.model,
+            "cost_micros": self.cost_micros,
+            "reason": self.reason,
+            "error": self.error,
+        }
 
 
 def read_source(source: Source) -> str:
@@ -60,7 +69,8 @@ def read_source(source: Source) -> str:
         text = "\n\n".join(
             f"{role.capitalize()}: {content}" for role, content in spoken if content and role != "system"
         )
-    text = text.strip()
+    # Half of a surrogate pair is no text that could be sent.
+    text = text.encode("utf-8", "replace").decode().strip()
     if len(text) <= LONGEST_SOURCE:
         return text
     half = LONGEST_SOURCE // 2
@@ -76,25 +86,30 @@ async def ask_model(
     form: type[Form],
     answer_tokens: int,
     endpoint: str = ENDPOINT,
+    without_model: bool = False,
 ) -> Asked[Form]:
     """Return a model's answer about a text, in the given form.
 
-    `model` empty: the operator's choice, else the cheapest that the actor may use. No answer comes of a sandbox, of a
-    limit that is reached, a provider that fails, or a model that twice misses the form: the caller then has to do
-    without. The calls are metered as `endpoint`. Raise ModelUnknown or ModelUnsuited for a named model that the actor
-    cannot use.
+    `model` empty: the operator's choice, else the cheapest that the actor may use; with `without_model` none is asked. No
+    answer comes of a sandbox, of a limit that is reached, a provider that fails, or a model that twice misses the form:
+    the caller then has to do without, and `reason` and `error` say why. The calls are metered as `endpoint`. Raise
+    ModelUnknown or ModelUnsuited for a named model that the actor cannot use.
     """
+    if without_model:
+        return Asked(None, reason=AnalysisReason.ASKED)
     if not text:
-        return Asked(None)
+        return Asked(None, reason=AnalysisReason.EMPTY)
     try:
         entry = await _choose_model(actor, model)
     except (ModelUnknown, ModelUnsuited):
         raise
     except AppError as error:
         logger.info("analysis_without_model", code=error.code)
-        return Asked(None)
-    if entry is None or entry.info.is_sandbox:
-        return Asked(None)
+        return Asked(None, reason=AnalysisReason.REFUSED, error=error)
+    if entry is None:
+        return Asked(None, reason=AnalysisReason.NO_MODEL)
+    if entry.info.is_sandbox:
+        return Asked(None, reason=AnalysisReason.SANDBOX)
     messages = _write_messages(instruction, text, form)
     return await _ask(actor, entry, messages, form, answer_tokens=answer_tokens, endpoint=endpoint)
 
@@ -117,12 +132,15 @@ async def _ask(
         if Capability.JSON in entry.info.capabilities:
             schema = {"name": form.__name__.lower(), "schema": form.model_json_schema(), "strict": True}
             request["response_format"] = {"type": "json_schema", "json_schema": schema}
+        call: RunningCall | None = None
         try:
             call = await open_chat(actor=actor, request=request, endpoint=endpoint)
             completion = await call.result()
         except AppError as error:
             logger.info("analysis_without_model", code=error.code, model=name)
-            return Asked(None, name if cost else "", cost)
+            # An answer that a guardrail holds back was paid for all the same.
+            cost += (call.cost_micros or 0) if call is not None else 0
+            return Asked(None, name if cost else "", cost, AnalysisReason.REFUSED, error)
         cost += call.cost_micros or 0
         answer = _read_answer(completion.payload or orjson.loads(completion.body or b"{}"))
         try:
@@ -130,7 +148,7 @@ async def _ask(
         except ValidationError as error:
             messages = [*messages, {"role": "assistant", "content": answer}, _ask_again(error)]
     logger.info("analysis_without_form", model=name, form=form.__name__)
-    return Asked(None, name, cost)
+    return Asked(None, name, cost, AnalysisReason.FORM)
 
 
 async def _choose_model(actor: Actor, wanted: str) -> ModelEntry | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from apps.gateway.choices import AnalysisMethod, EntityKind, SentimentLabel
+from apps.core.errors import AppError
+from apps.gateway.choices import AnalysisMethod, AnalysisReason, EntityKind, SentimentLabel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,12 +13,15 @@ class Finding:
     """How something was found.
 
     `model` and `cost_micros` (micro-USD) are those of the calls that were made for it: of a fallback, too, when a model
-    was asked in vain.
+    was asked in vain. `reason` says why a fallback was needed, None when a model answered; of a call that was refused or
+    failed `error` says how: whoever has to know about a spent budget or a limit looks there.
     """
 
     method: AnalysisMethod = AnalysisMethod.FALLBACK
     model: str = ""
     cost_micros: int = 0
+    reason: AnalysisReason | None = None
+    error: AppError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

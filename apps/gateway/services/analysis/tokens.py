@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from functools import lru_cache
@@ -10,6 +11,13 @@ from pathlib import Path
 import orjson
 
 WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
+"""Characters of scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, Kana and Han."""
+UNSPACED_CONTENT = re.compile(
+    r"(?:(?![的了是在和不有我你他她这那就也都与及而着被把很说要会能对为以从到个们之])[\u3400-\u4dbf\u4e00-\u9fff])+|[\u30a1-\u30ff]{2,}"
+)
+"""Runs of Han without Chinese function words, and of Katakana: what carries content in Chinese and Japanese."""
+CHARACTERS_A_WORD = 2
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])|\n+")
 _ABBREVIATION = re.compile(
     r"(?:^|\s)(?:mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|z\.b|d\.h|bzw|ca|nr|sra?|mme|[a-z])\.$", re.I
@@ -39,8 +47,34 @@ def sentiment_words() -> dict[str, dict[str, frozenset[str]]]:
 
 
 def split_words(text: str) -> list[str]:
-    """Return the words of a text, in lower case."""
-    return [word.replace("’", "'") for word in WORD.findall(text.lower())]
+    """Return the words of a text, in lower case; of a script without spaces, each two characters that stand together."""
+    words: list[str] = []
+    for word in WORD.findall(text.lower()):
+        if UNSPACED.search(word) and len(word) > CHARACTERS_A_WORD:
+            words.extend(word[start : start + CHARACTERS_A_WORD] for start in range(len(word) - 1))
+        else:
+            words.append(word.replace("’", "'"))
+    return words
+
+
+def count_words(text: str) -> int:
+    """Return how many words a text has; two characters of a script without spaces count as one."""
+    unspaced, count = UNSPACED.subn(" ", text)
+    return len(unspaced.split()) + math.ceil(count / CHARACTERS_A_WORD)
+
+
+def cut_words(text: str, most: int) -> str:
+    """Return the beginning of a text, on one line, of at most `most` words as `count_words` counts them."""
+    kept: list[str] = []
+    room = most
+    for word in text.split():
+        length = count_words(word)
+        if length > room:
+            kept.append(word[: room * CHARACTERS_A_WORD])
+            break
+        kept.append(word)
+        room -= length
+    return " ".join(kept).rstrip()
 
 
 def split_sentences(text: str) -> list[str]:
