@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -144,3 +145,42 @@ def test_models_answer_side_by_side_and_the_page_says_what_it_did(page: Page) ->
     page.keyboard.press("Escape")
     expect(page.locator(".pg-state")).to_have_text("stopped")
     expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+
+
+@pytest.mark.e2e
+def test_a_text_is_analysed_and_each_finding_has_a_fitting_form(page: Page) -> None:
+    page.get_by_role("link", name="Analyse a text").click()
+    expect(page.locator("#an-chosen")).to_have_text("3 of 7 chosen")
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_role("alert")).to_contain_text("There is no text")
+    expect(page.get_by_role("textbox", name="Text")).to_be_focused()
+
+    page.get_by_role("textbox", name="Text").fill("x" * 48_001)
+    expect(page.locator("#an-length[data-over]")).to_have_text("48,001 of at most 48,000 characters")
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_role("alert")).to_contain_text("shorten it, or analyse it in parts")
+
+    page.get_by_role("textbox", name="Text").fill(
+        "<b>Anna Keller</b> loves the new espresso machine. The espresso machine is wonderful."
+    )
+    page.get_by_role("button", name="Choose all").click()
+    page.get_by_role("button", name="Run").click()
+    expect(page.locator(".an-result .pg-state")).to_have_text(["ready"] * 7, timeout=PATIENCE)
+    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(page.get_by_role("article", name="Summary")).to_contain_text("<b>Anna Keller</b> loves")
+    expect(page.get_by_role("article", name="Tags").get_by_role("listitem").first).to_have_text("espresso machine")
+    expect(page.get_by_role("article", name="Sentiment").get_by_role("img")).to_have_accessible_name(
+        re.compile(r"^\+0\.\d\d on a scale from -1, negative, to 1, positive$")
+    )
+    expect(page.get_by_role("article", name="Topics").get_by_role("listitem").first).to_contain_text("%")
+    expect(page.get_by_role("article", name="Entities").get_by_role("term")).to_contain_text(["Person"])
+    expect(page.get_by_role("article", name="Moderation")).to_contain_text("Not flagged")
+    expect(page.locator("#an-sum")).to_contain_text("7 analyses")
+    expect(page.get_by_role("status").last).to_contain_text("7 of 7. All ready. Cost in all $0.")
+
+    page.get_by_role("button", name="Choose none").click()
+    page.get_by_role("checkbox", name="Title").check()
+    page.get_by_label("Who finds it").select_option("sandbox-small")
+    page.get_by_role("button", name="Run").click()
+    expect(page.locator(".an-result .pg-state")).to_have_text(["ready"], timeout=PATIENCE)
+    expect(page.get_by_role("article", name="Title")).to_contain_text("Found by")
