@@ -57,6 +57,11 @@ class ScriptLine:
         if self._dialling is not None:
             self._dialling.cancel()
             await asyncio.gather(self._dialling, return_exceptions=True)
+            # A task that was cancelled before its first step has cleared nothing away.
+            self._dialling = None
+            early, self._early = self._early, []
+            for _, answered in early:
+                answered(RedisConnectionError("The connection was closed."))
         if self._wire is not None:
             self._wire.hang_up(RedisConnectionError("The connection was closed."))
             self._wire = None
@@ -67,6 +72,8 @@ class ScriptLine:
                 wire.send((b"EVAL", self._script, *words), answered)
             else:
                 answered(answer)
+                if isinstance(answer, ResponseError) and str(answer).startswith("READONLY"):
+                    wire.hang_up(RedisConnectionError("This Redis was demoted."))  # its name may lead to another by now
 
         wire.send((b"EVALSHA", self._digest, *words), check)
 
@@ -105,10 +112,11 @@ class _Wire(asyncio.Protocol):
 
     def send(self, words: tuple[bytes | str, ...], answered: Answered) -> None:
         """Send a command; `answered` gets its answer."""
+        command = hiredis.pack_command(words)  # type: ignore[arg-type]  # may raise, so before anybody waits
         self._waiting.append((self._loop.time() + self._timeout_seconds, answered))
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout_seconds, self._look_at_the_clock)
-        self._transport.write(hiredis.pack_command(words))  # type: ignore[arg-type]
+        self._transport.write(command)
 
     def data_received(self, data: bytes) -> None:
         """Hand out the answers that have come."""

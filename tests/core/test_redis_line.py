@@ -150,6 +150,36 @@ async def test_words_that_are_no_answer_break_the_connection(impostor: list[byte
     await caller.line.close()
 
 
+async def test_what_cannot_be_packed_costs_nobody_else_an_answer(caller: Caller) -> None:
+    await caller.ask("key", "1")
+    one = caller.begin("key", "2")
+    with pytest.raises(TypeError):
+        caller.line.run(["key"], [object()], print)
+    assert await asyncio.gather(one, caller.begin("key", "3")) == [b"key:2", b"key:3"]
+
+
+async def test_closing_at_once_fails_what_has_not_been_sent() -> None:
+    caller = Caller(ScriptLine(ECHO, timeout_seconds=5))
+    early = caller.begin("key", "1")
+    await caller.line.close()
+    with pytest.raises(RedisConnectionError, match="was closed"):
+        await early
+    assert await caller.ask("key", "2") == b"key:2"
+    await caller.line.close()
+
+
+async def test_a_demoted_redis_is_dialled_anew(impostor: list[bytes]) -> None:
+    impostor.append(b"-READONLY You can't write against a read only replica.\r\n")
+    caller = Caller(ScriptLine(ECHO, timeout_seconds=5))
+    with pytest.raises(ResponseError, match="READONLY"):
+        await caller.ask("key", "1")
+    impostor[0] = b"$5\r\nkey:2\r\n"
+    before = caller.line._wire
+    assert await caller.ask("key", "2") == b"key:2"
+    assert caller.line._wire is not before
+    await caller.line.close()
+
+
 async def test_hanging_up_fails_what_is_waited_for(impostor: list[bytes]) -> None:
     caller = Caller(ScriptLine(ECHO, timeout_seconds=5))
     early = caller.begin("key", "1")

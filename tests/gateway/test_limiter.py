@@ -375,6 +375,25 @@ class TestDefects:
         assert await admit_many(limiter, (limit(requests=5),), 1) == 1
 
 
+async def test_who_leaves_at_the_moment_of_admission_takes_nothing(
+    limiter: Limiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = (limit(tokens=100, parallel=1),)
+    waiting = asyncio.create_task(limiter.admit(limits, Facts(prompt_tokens=100)))
+    hand_out = limiter._hand_out
+
+    def hand_out_and_cancel(*arguments: object) -> None:
+        hand_out(*arguments)
+        waiting.cancel()  # it has the answer, and not had its turn
+
+    with monkeypatch.context() as patched:
+        patched.setattr(limiter, "_hand_out", hand_out_and_cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    await limiter._idle.wait()
+    assert await limiter.admit(limits, Facts(prompt_tokens=100)) is not None
+
+
 class TestRedisForgets:
     async def test_settling_what_redis_forgot_does_no_harm(self, limiter: Limiter) -> None:
         limits = (limit(tokens=100),)
@@ -429,6 +448,21 @@ class TestRedisDown:
         await limiter.admit((limit("two", tokens=100),), Facts(prompt_tokens=50))
         limiter.settle(first, tokens=1)
         assert len(limiter._counters) == 1
+
+    async def test_all_who_wait_hear_of_it_at_once(
+        self, limiter: Limiter, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[int] = []
+
+        def refuse_after_all(keys: list[str], arguments: list[bytes], answered: Answered) -> None:
+            asked.append(len(keys))
+            refuse(keys, arguments, answered)
+
+        settings.WEB_CONCURRENCY = 1
+        monkeypatch.setattr(limiter._line, "run", refuse_after_all)
+        monkeypatch.setattr("apps.gateway.runtime.limiter.MAX_BATCH", 10)
+        assert await admit_many(limiter, (limit(requests=100),), 100) == 100
+        assert asked == [10]
 
     async def test_limited_calls_are_refused_by_setting(self, limiter: Limiter, settings: Settings) -> None:
         settings.GATEWAY_LIMITS_WITHOUT_REDIS = "refuse"

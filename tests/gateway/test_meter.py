@@ -10,7 +10,7 @@ from apps.billing.services.recording import UsageEntry
 from apps.core.actor import Actor, ActorKind
 from apps.core.ids import uuid7
 from apps.gateway.choices import CallStatus
-from apps.gateway.providers.base import Completion, Usage
+from apps.gateway.providers.base import MAX_COUNT, Completion, Usage
 from apps.gateway.runtime.lines import LineReader
 from apps.gateway.selectors import Caller
 from apps.gateway.selectors.terms import NO_TERMS, Terms
@@ -65,6 +65,12 @@ def test_a_call_counts_for_its_team_and_tells_what_was_cached_for_an_hour() -> N
     assert (entry.team_id, entry.cache_write_tokens, entry.cache_write_1h_tokens) == (team, 4, 3)
     plain = record_of(Usage(10, 5, cache_write_tokens=4))
     assert (plain.team_id, plain.cache_write_tokens, plain.cache_write_1h_tokens) == (None, 4, 0)
+
+
+def test_counts_beyond_belief_are_cut_to_what_can_be_stored() -> None:
+    entry = record_of(Usage(2**64 - 1, 2**70, cached_tokens=2**40, service_tier="flex"))
+    assert (entry.prompt_tokens, entry.completion_tokens, entry.cached_tokens) == (MAX_COUNT,) * 3
+    assert (entry.status, entry.service_tier) == ("ok", "flex")
 
 
 def test_a_call_is_priced_in_the_tier_that_served_it() -> None:

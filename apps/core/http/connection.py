@@ -22,8 +22,8 @@ class Connection(asyncio.Protocol):
     """Sends requests and hands out what comes back. `on_free` is told when it can serve the next."""
 
     __slots__ = (
-        "_head_bytes", "_heard_at", "_is_interim", "_is_until_close", "_loop", "_on_free", "_on_lost", "_parser",
-        "_read_seconds", "_response", "_transport", "_watch", "_watch_at", "is_usable",
+        "_head_bytes", "_heard_at", "_is_interim", "_is_large", "_is_until_close", "_is_unwanted", "_loop", "_on_free",
+        "_on_lost", "_parser", "_read_seconds", "_response", "_transport", "_watch", "_watch_at", "is_usable",
     )  # fmt: skip
 
     def __init__(self, *, on_free: Callable[[Connection], None], on_lost: Callable[[Connection], None]) -> None:
@@ -42,6 +42,8 @@ class Connection(asyncio.Protocol):
         self._watch_at = 0.0
         self.is_usable = False
         """Nobody uses it, and nothing is wrong with it."""
+        self._is_large = False
+        self._is_unwanted = False
 
     def ask(self, head: bytes, body: bytes, *, read_seconds: float) -> Response:
         """Send a request; its answer may be silent for `read_seconds` at a time."""
@@ -54,7 +56,8 @@ class Connection(asyncio.Protocol):
         # The clock of the last request runs on and is set again when it strikes: cheaper than one for each.
         if self._watch is None or self._watch_at > now + read_seconds:
             self._set_watch(now + read_seconds)
-        if len(body) <= JOINED_BYTES:
+        self._is_large = len(body) > JOINED_BYTES
+        if not self._is_large:
             self._transport.write(head + body)
         else:
             self._transport.write(head)
@@ -62,8 +65,9 @@ class Connection(asyncio.Protocol):
         return response
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close at once, or as soon as it stands."""
         self.is_usable = False
+        self._is_unwanted = True
         if self._transport is not None:
             self._transport.abort()
 
@@ -76,6 +80,7 @@ class Connection(asyncio.Protocol):
 
     def resume(self) -> None:
         """Read on."""
+        self._heard_at = self._loop.time()
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
@@ -95,6 +100,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by name
+        if self._is_unwanted:
+            self.abort()
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come."""
@@ -114,6 +121,10 @@ class Connection(asyncio.Protocol):
                 self._fail(AnswerBroken(f"The answer's headers are longer than {MAX_HEAD_BYTES} bytes."))
                 return
         response.wake()
+
+    def eof_received(self) -> None:
+        """Hang up: no answer comes any more, and nobody reads what we still had to send."""
+        self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits."""
@@ -142,15 +153,23 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; of several of one name the last one holds."""
-        assert self._response is not None
-        self._response.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        response = self._response
+        assert response is not None
+        if response.status:  # a trailer: the headers are settled
+            self._head_bytes += len(name) + len(value)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                raise AnswerBroken(f"The answer's trailers are longer than {MAX_HEAD_BYTES} bytes.")
+            return
+        response.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """Take the status, unless it only says that the answer is still to come."""
         response = self._response
         assert response is not None
         status = self._parser.get_status_code()
-        self._is_interim = 100 <= status < 200
+        if status < 100:
+            raise AnswerBroken(f"The answer has the status {status}.")
+        self._is_interim = status < 200
         if self._is_interim:
             response.headers.clear()
             return
@@ -162,6 +181,8 @@ class Connection(asyncio.Protocol):
     def on_body(self, data: bytes) -> None:
         """Take a part of the body."""
         assert self._response is not None
+        if self._is_interim:
+            raise AnswerBroken("An interim answer cannot have a body.")
         self._response.take(data)
 
     def on_message_complete(self) -> None:
@@ -172,7 +193,17 @@ class Connection(asyncio.Protocol):
             return
         self._response = None
         response.end()
-        if self._parser.should_keep_alive() and self._transport is not None and not self._transport.is_closing():
+        if response.is_paused:
+            # Its reader holds all that there is; the next answer must not wait for it.
+            response.is_paused = False
+            self.resume()
+        if (
+            self._parser.should_keep_alive()
+            and self._transport is not None
+            and not self._transport.is_closing()
+            # A large request may be refused before it has been sent, and TLS transports do not tell how much is left.
+            and not (self._is_large and response.status >= 400)
+        ):
             self.is_usable = True
             self._on_free(self)
         else:

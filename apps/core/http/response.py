@@ -38,7 +38,7 @@ class Response:
     One task reads it. It must be read to its end, or closed, or let go of.
     """
 
-    __slots__ = ("_decoder", "_error", "_is_whole", "_line", "_pieces", "_size", "_waiter", "headers", "is_paused", "status")  # fmt: skip
+    __slots__ = ("_decoder", "_error", "_has_body", "_is_whole", "_line", "_pieces", "_rest", "_size", "_waiter", "headers", "is_paused", "status")  # fmt: skip
 
     def __init__(self, line: Line) -> None:
         self.status = 0
@@ -49,6 +49,9 @@ class Response:
         self.is_paused = False
         """The server waits for our reader."""
         self._is_whole = False
+        self._has_body = False
+        self._rest = b""
+        """What has come and is not decoded yet."""
         self._error: HttpError | None = None
         self._decoder: zlib._Decompress | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -73,9 +76,11 @@ class Response:
     async def read(self) -> bytes:
         """Return what has come since the last read, waiting for something; empty at the end. Raise HttpError."""
         while True:
-            if self._decoder is not None and self._decoder.unconsumed_tail:
-                return self._decode(b"")
-            if self._pieces:
+            if self._rest:
+                await asyncio.sleep(0)  # what expands to a multiple of itself is not to hold up everybody else
+                if data := self._decode(b""):
+                    return data
+            elif self._pieces:
                 data = self._take()
                 if self._decoder is None:
                     return data
@@ -84,7 +89,7 @@ class Response:
             elif self._error is not None:
                 raise self._error
             elif self._is_whole:
-                if self._decoder is not None and not self._decoder.eof:
+                if self._decoder is not None and self._has_body and not self._decoder.eof:
                     raise AnswerCut("The compressed body is incomplete.")
                 return b""
             else:
@@ -103,6 +108,7 @@ class Response:
     def take(self, data: bytes) -> None:
         """Take a part of the body."""
         self._pieces.append(data)
+        self._has_body = True
         self._size += len(data)
         if self._size > MAX_HELD_BYTES and not self.is_paused:
             self.is_paused = True
@@ -137,7 +143,15 @@ class Response:
 
     def _decode(self, data: bytes) -> bytes:
         assert self._decoder is not None
+        data = self._rest + data
+        self._rest = b""
+        if self._decoder.eof:
+            if not data.startswith(b"\x1f"):
+                return b""  # padding
+            self._decoder = zlib.decompressobj(_ANY_HEADER)  # gzip may come in several members (RFC 1952, 2.2)
         try:
-            return self._decoder.decompress(self._decoder.unconsumed_tail + data, MAX_DECODED_BYTES)
+            decoded = self._decoder.decompress(data, MAX_DECODED_BYTES)
         except zlib.error as error:
             raise AnswerBroken(f"The compressed body cannot be read: {error}.") from None
+        self._rest = self._decoder.unused_data if self._decoder.eof else self._decoder.unconsumed_tail
+        return decoded

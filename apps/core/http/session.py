@@ -50,6 +50,7 @@ class HttpSession:
         self._resolve = resolve
         self._connections: set[Connection] = set()
         self._idle: dict[Origin, deque[tuple[Connection, float]]] = {}
+        self._is_closed = False
         self._sweep: asyncio.TimerHandle | None = None
         self._names: dict[Origin, tuple[float, list[AddressInfo]]] = {}
         self._asking: dict[Origin, asyncio.Task[list[AddressInfo]]] = {}
@@ -86,7 +87,8 @@ class HttpSession:
         return response
 
     async def close(self) -> None:
-        """Close all connections; what still runs on them fails."""
+        """Close all connections; what still runs on them fails, and what is being dialled."""
+        self._is_closed = True
         for task in self._asking.values():
             task.cancel()
         if self._sweep is not None:
@@ -128,7 +130,7 @@ class HttpSession:
                 return await self._dial(origin)
         except TimeoutError:
             raise ConnectTimedOut(f"No connection stood within {seconds:g} s.") from None
-        except (OSError, UnicodeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:  # UnicodeError is a ValueError
             raise ConnectFailed(f"No connection: {error}") from error
 
     async def _dial(self, origin: Origin) -> Connection:
@@ -136,18 +138,31 @@ class HttpSession:
         sock = await aiohappyeyeballs.start_connection(
             found, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, interleave=1, loop=self._loop
         )
+        made: list[Connection] = []
+
+        def make() -> Connection:
+            made.append(
+                Connection(on_free=lambda connection: self._keep(origin, connection), on_lost=self._connections.discard)
+            )
+            return made[0]
+
         try:
             _, connection = await self._loop.create_connection(
-                lambda: Connection(
-                    on_free=lambda connection: self._keep(origin, connection), on_lost=self._connections.discard
-                ),
+                make,
                 sock=sock,
                 ssl=_tls() if origin.is_tls else None,
                 server_hostname=origin.host if origin.is_tls else None,
             )
         except BaseException:
-            sock.close()
+            # The socket is the transport's by now: to close it under asyncio's would leave its number registered.
+            if made:
+                made[0].abort()
+            else:
+                sock.close()
             raise
+        if self._is_closed:
+            connection.abort()
+            raise OSError("the session was closed")
         self._connections.add(connection)
         return connection
 
@@ -163,7 +178,12 @@ class HttpSession:
         if task is None:
             task = self._asking[origin] = self._loop.create_task(self._ask_for(origin))
             task.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():  # by close(), and not whoever waits
+                raise OSError("the session was closed") from None
+            raise
 
     async def _ask_for(self, origin: Origin) -> list[AddressInfo]:
         try:

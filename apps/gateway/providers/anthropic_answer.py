@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from apps.gateway.providers.base import Usage
+from apps.gateway.providers.base import MAX_COUNT, Usage
 from apps.gateway.providers.chunk_writer import make_completion_id
 from apps.gateway.providers.openai_usage import read_service_tier
 
@@ -105,4 +105,4 @@ def parse_anthropic_usage(usage: object, before: Usage | None = None) -> Usage |
 
 def _count(counts: object, name: str, otherwise: int) -> int:
     value = counts.get(name) if isinstance(counts, dict) else None
-    return value if isinstance(value, int) and value >= 0 else otherwise
+    return min(value, MAX_COUNT) if isinstance(value, int) and value >= 0 else otherwise

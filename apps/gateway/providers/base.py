@@ -14,6 +14,8 @@ CAPABILITY_CHAT = "chat"
 CAPABILITY_EMBEDDINGS = "embeddings"
 CAPABILITY_MODELS = "models"
 
+MAX_COUNT = 2**31 - 1
+"""Most tokens of one kind that a provider is believed to have counted: what the database holds. Some servers send nonsense."""
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 

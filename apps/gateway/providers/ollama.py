@@ -13,6 +13,7 @@ from apps.gateway.providers.base import (
     CAPABILITY_CHAT,
     CAPABILITY_EMBEDDINGS,
     CAPABILITY_MODELS,
+    MAX_COUNT,
     Chunk,
     Completion,
     Target,
@@ -117,7 +118,7 @@ class OllamaProvider:
             for index, vector in enumerate(vectors)
         ]
         count = answer.get("prompt_eval_count")
-        usage = Usage(prompt_tokens=count) if isinstance(count, int) and count > 0 else None
+        usage = Usage(prompt_tokens=min(count, MAX_COUNT)) if isinstance(count, int) and count > 0 else None
         payload: dict[str, Any] = {"object": "list", "data": data, "model": target.upstream_model}
         if usage is not None:
             payload["usage"] = {"prompt_tokens": usage.prompt_tokens, "total_tokens": usage.prompt_tokens}

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from apps.gateway.providers.base import Chunk, Target, UpstreamBroken, Usage
+from apps.gateway.providers.base import MAX_COUNT, Chunk, Target, UpstreamBroken, Usage
 from apps.gateway.providers.chunk_writer import ChunkWriter, make_call_id, make_completion_id
 from apps.gateway.providers.refusals import error_from_object
 
@@ -111,4 +111,5 @@ def parse_ollama_usage(event: dict[str, Any]) -> Usage | None:
     completion = event.get("eval_count")
     if not isinstance(prompt, int) or prompt <= 0:
         return None
-    return Usage(prompt_tokens=prompt, completion_tokens=completion if isinstance(completion, int) else 0)
+    written = completion if isinstance(completion, int) else 0
+    return Usage(prompt_tokens=min(prompt, MAX_COUNT), completion_tokens=min(max(written, 0), MAX_COUNT))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apps.gateway.providers.base import Usage
+from apps.gateway.providers.base import MAX_COUNT, Usage
 
 OWN_PRICE_TIERS = frozenset({"batch", "flex", "priority"})
 
@@ -36,4 +36,4 @@ def read_service_tier(named: object) -> str:
 
 def _count(counts: object, name: str) -> int:
     value = counts.get(name) if isinstance(counts, dict) else None
-    return value if isinstance(value, int) and value > 0 else 0
+    return min(value, MAX_COUNT) if isinstance(value, int) and value > 0 else 0

@@ -237,6 +237,11 @@ class Limiter:
             assert operation.answer is not None
             try:
                 return await operation.answer, False
+            except asyncio.CancelledError:
+                # It may have been let in just now, with nobody left to hear of it.
+                if operation.answer.done() and not operation.answer.cancelled() and not operation.answer.exception():
+                    self._give_back(operation, operation.answer.result())
+                raise
             except (RedisError, OSError, TimeoutError):
                 pass  # _send has said so
         return self._ask_locally(verb, binds, slot), True
@@ -275,7 +280,8 @@ class Limiter:
                 self._redis_due = self._loop.time() + RETRY_SECONDS
                 LIMITER_ERRORS.inc()
                 logger.warning("limits_unreachable", error=f"{type(answer).__name__}: {answer}"[:200])
-                _fail(batch, answer)
+                waiting, self._queue = self._queue, []
+                _fail(batch + waiting, answer)
             else:
                 self._hand_out(batch, orjson.loads(answer))
         except Exception as error:
@@ -290,10 +296,14 @@ class Limiter:
                 continue
             if not operation.answer.done():
                 operation.answer.set_result(answer)
-            elif operation.verb == ADMIT and not answer[0]:
-                # Who asked has left in the meantime: the tokens and slots go back.
-                back = [(*counter[:5], -counter[5]) for counter in operation.counters]
-                self._enqueue(_Operation(SETTLE, operation.slot, answer[3], operation.keys, back))
+            else:
+                self._give_back(operation, answer)
+
+    def _give_back(self, operation: _Operation, answer: Answer) -> None:
+        """Return what a call was admitted with that has left in the meantime."""
+        if operation.verb == ADMIT and not answer[0]:
+            back = [(*counter[:5], -counter[5]) for counter in operation.counters]
+            self._enqueue(_Operation(SETTLE, operation.slot, answer[3], operation.keys, back))
 
     def _ask_locally(self, verb: int, binds: list[Bind], slot: str) -> Answer:
         if settings.GATEWAY_LIMITS_WITHOUT_REDIS == "refuse":

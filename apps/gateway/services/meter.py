@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import fields, replace
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +13,7 @@ import structlog
 from apps.billing.services.pricing import card_values, cost_micros
 from apps.core.errors import AppError
 from apps.gateway.choices import CallStatus
-from apps.gateway.providers.base import Chunk, Completion, Usage
+from apps.gateway.providers.base import MAX_COUNT, Chunk, Completion, Usage
 from apps.gateway.providers.tokens import estimate_text
 from apps.gateway.runtime.journal import Journal, Segment
 from apps.gateway.runtime.lease_book import Reservation
@@ -27,6 +28,7 @@ PROGRESS_SECONDS = 2.0
 STATUS_OF_CANCELLED = 499
 """What the record of a call says whose caller left: no answer was sent. (nginx has used this number for it for long.)"""
 MAX_UPSTREAM_ID = 200
+COUNTS = tuple(field.name for field in fields(Usage) if field.name != "service_tier")
 
 
 class Meter:
@@ -139,7 +141,7 @@ class Meter:
             self.usage = Usage()
         elif self.usage is None or not is_final:
             self._count()
-        usage = self.usage or Usage()
+        usage = self.usage = bound_usage(self.usage or Usage())
         self.cost_micros = cost_micros(
             self._route.price_in(usage.service_tier),
             prompt_tokens=usage.prompt_tokens,
@@ -271,3 +273,12 @@ class Meter:
         if usage.cache_write_1h_tokens:
             line["c1"] = usage.cache_write_1h_tokens
         return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def bound_usage(usage: Usage) -> Usage:
+    """Return counts that the database can hold: a prompt's parts may each be believable and their sum not."""
+    most = max(
+        usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.reasoning_tokens,
+        usage.cache_write_tokens, usage.cache_write_1h_tokens,
+    )  # fmt: skip
+    return usage if most <= MAX_COUNT else replace(usage, **{n: min(getattr(usage, n), MAX_COUNT) for n in COUNTS})

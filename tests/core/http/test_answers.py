@@ -60,6 +60,9 @@ async def test_a_large_request_arrives_whole(session: HttpSession) -> None:
         (sized(zlib.compress(b"squeezed"), b"Content-Encoding: deflate"), b"squeezed"),
         (sized(b"plain", b"Content-Encoding: identity"), b"plain"),
         (sized(gzip.compress(b""), b"Content-Encoding: gzip"), b""),
+        (sized(b"", b"Content-Encoding: gzip"), b""),
+        (sized(gzip.compress(b"one") + gzip.compress(b"two"), b"Content-Encoding: gzip"), b"onetwo"),
+        (sized(gzip.compress(b"one") + b"\0" * 9, b"Content-Encoding: gzip"), b"one"),
     ],
 )
 async def test_forms_of_bodies(session: HttpSession, answer: bytes, body: bytes) -> None:
@@ -125,6 +128,9 @@ async def test_what_expands_comes_in_portions(session: HttpSession, monkeypatch:
     [
         (b"", ConnectionCut),
         (b"nonsense\r\n\r\n", AnswerBroken),
+        (b"HTTP/1.1 000 X\r\nContent-Length: 2\r\n\r\nok", AnswerBroken),
+        (b"HTTP/1.1 110 X\r\nContent-Length: 3\r\n\r\nabc" + PLAIN, AnswerBroken),
+        (CHUNKED + b"2\r\nok\r\n0\r\n" + b"X: %s\r\n" % (b"y" * 60_000) * 5 + b"\r\n", AnswerBroken),
         (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade, close\r\n\r\n", AnswerBroken),
         (HEAD + b"X-Cut", AnswerCut),
         (HEAD + b"Connection: close\r\nContent-Length: 100\r\n\r\n{}", AnswerCut),
@@ -227,6 +233,74 @@ async def test_two_answers_at_once_end_the_connection(session: HttpSession) -> N
         for _ in range(2):
             assert await read_all(await ask(session, server.url)) == b"ok"
         assert server.connections == 2
+
+
+async def test_trailers_change_no_header(session: HttpSession) -> None:
+    async with serving(
+        CHUNKED + b"2\r\nok\r\n0\r\nContent-Encoding: gzip\r\nContent-Type: text/html\r\n\r\n"
+    ) as server:
+        found = await ask(session, server.url)
+        assert (await read_all(found), found.headers) == (b"ok", {"transfer-encoding": "chunked"})
+
+
+async def test_an_end_without_a_close_is_an_end(session: HttpSession) -> None:
+    over = asyncio.Event()
+
+    async def end_half(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + b"\r\nuntil the end")
+        writer.write_eof()
+        await over.wait()
+
+    async with serving(end_half) as server:
+        assert await read_all(await ask(session, server.url, read_seconds=60)) == b"until the end"
+        over.set()
+
+
+async def test_an_answer_that_is_not_read_to_its_end_holds_up_no_other(
+    session: HttpSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(response, "MAX_HELD_BYTES", 1000)
+    async with serving(sized(b"x" * 5000)) as server:
+        left = [await ask(session, server.url) for _ in range(3)]
+        assert server.connections == 1
+        assert [len(await read_all(found)) for found in left] == [5000] * 3
+
+
+async def test_a_large_request_that_is_refused_early_leaves_no_connection_behind(session: HttpSession) -> None:
+    async def refuse_early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
+        await reader.read()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await refuse_early(reader, writer)
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        found = await ask(session, url, body=b"x" * 20_000_000)
+        assert (found.status, await read_all(found)) == (413, b"no")
+        await until(lambda: not session._connections)
+
+
+async def test_a_pause_of_the_reader_is_not_counted_against_the_server(
+    session: HttpSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(response, "MAX_HELD_BYTES", 1000)
+    goes_on = asyncio.Event()
+
+    async def speak(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(CHUNKED + b"%x\r\n%s\r\n" % (5000, b"x" * 5000))
+        await goes_on.wait()
+        writer.write(b"2\r\nok\r\n0\r\n\r\n")
+
+    async with serving(speak) as server:
+        found = await ask(session, server.url, read_seconds=0.5)
+        await until(lambda: found.is_paused)
+        await asyncio.sleep(0.4)
+        assert len(await found.read()) == 5000
+        await asyncio.sleep(0.3)
+        goes_on.set()
+        assert await found.read() == b"ok"
 
 
 async def test_limits_of_heads_are_those_of_one_answer(session: HttpSession, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from apps.core.http import AddressInvalid, ConnectFailed, ConnectionCut, ConnectTimedOut, HeaderInvalid, HttpSession
 from apps.core.http import session as session_module
+from apps.core.http.connection import Connection
 from apps.core.http.session import AddressInfo, resolve_name
 from tests.core.http.conftest import PLAIN, ask, read_all, serving
 from tests.support.waiting import until
@@ -204,7 +205,9 @@ async def test_an_address_that_is_dead_is_passed_over() -> None:
         assert (await ask(session, f"http://models.example.com:{server.port}/")).status == 200
 
 
-@pytest.mark.parametrize("found", [[], OSError("no such host"), UnicodeError("label too long")])
+@pytest.mark.parametrize(
+    "found", [[], OSError("no such host"), UnicodeError("label too long"), RuntimeError("no such loop")]
+)
 async def test_a_name_that_leads_nowhere(found: list[AddressInfo] | Exception) -> None:
     async def resolve(host: str, port: int) -> list[AddressInfo]:
         if isinstance(found, Exception):
@@ -213,7 +216,7 @@ async def test_a_name_that_leads_nowhere(found: list[AddressInfo] | Exception) -
 
     async with HttpSession(resolve=resolve) as session:
         for _ in range(2):
-            with pytest.raises(ConnectFailed, match=r"no such host|no address|too long"):
+            with pytest.raises(ConnectFailed, match=r"no such|no address|too long"):
                 await ask(session, "http://models.example.com/")
 
 
@@ -226,6 +229,72 @@ async def test_a_resolver_that_hangs_is_not_waited_for() -> None:
     with pytest.raises(ConnectTimedOut, match=r"0\.05 s"):
         await ask(session, "http://models.example.com/", connect_seconds=0.05)
     await session.close()
+
+
+async def test_closing_while_a_name_is_asked_for_is_told_as_that() -> None:
+    asked = asyncio.Event()
+
+    async def resolve(host: str, port: int) -> list[AddressInfo]:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    session = HttpSession(resolve=resolve)
+    task = asyncio.create_task(ask(session, "http://models.example.com/"))
+    await asked.wait()
+    await session.close()
+    with pytest.raises(ConnectFailed, match="session was closed"):
+        await task
+
+
+async def test_a_request_that_is_cancelled_while_a_name_is_asked_for_is_cancelled() -> None:
+    asked = asyncio.Event()
+
+    async def resolve(host: str, port: int) -> list[AddressInfo]:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with HttpSession(resolve=resolve) as session:
+        task = asyncio.create_task(ask(session, "http://models.example.com/"))
+        await asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_a_closed_session_keeps_no_new_connection() -> None:
+    session = HttpSession()
+    await session.close()
+    async with serving() as server:
+        with pytest.raises(ConnectFailed, match="session was closed"):
+            await ask(session, server.url)
+    assert not session._connections
+
+
+async def test_a_connection_that_nobody_waits_for_any_more_closes_when_it_stands() -> None:
+    lost: list[Connection] = []
+    connection = Connection(on_free=print, on_lost=lost.append)
+    connection.abort()
+    async with serving() as server:
+        await asyncio.get_running_loop().create_connection(lambda: connection, "127.0.0.1", server.port)
+        await until(lambda: lost == [connection])
+
+
+async def test_a_socket_that_never_becomes_a_connection_is_closed(
+    session: HttpSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[socket.socket] = []
+
+    async def refuse(*_: object, sock: socket.socket, **__: object) -> None:
+        given.append(sock)
+        raise OSError("no transport today")
+
+    async with serving() as server:
+        monkeypatch.setattr(session._loop, "create_connection", refuse)
+        with pytest.raises(ConnectFailed, match="no transport today"):
+            await ask(session, server.url)
+    assert given[0].fileno() == -1
 
 
 async def test_nobody_listens(session: HttpSession) -> None:
@@ -285,6 +354,36 @@ class TestTls:
                 assert await read_all(await ask(session, server.url)) == b"ok"
             assert server.connections == 1
             await session.close()
+
+    async def test_leaving_while_dialling_harms_nobody_else(
+        self, session: HttpSession, pair: tuple[ssl.SSLContext, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(session_module, "_tls", lambda: pair[1])
+        async with serving(tls=pair[0]) as server:
+            for turns in range(24):
+                leaving = asyncio.create_task(ask(session, server.url))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                leaving.cancel()
+                found = await asyncio.gather(*(ask(session, server.url) for _ in range(2)))
+                assert [await read_all(answer) for answer in found] == [b"ok"] * 2
+                await asyncio.gather(leaving, return_exceptions=True)
+                for connection in tuple(session._connections):
+                    connection.abort()
+            await until(lambda: not session._connections)
+
+    async def test_a_server_that_says_goodbye_is_not_asked_again(
+        self, session: HttpSession, pair: tuple[ssl.SSLContext, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def answer_and_leave(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(PLAIN)
+            writer.close()
+
+        monkeypatch.setattr(session_module, "_tls", lambda: pair[1])
+        async with serving(answer_and_leave, tls=pair[0]) as server:
+            for _ in range(5):
+                assert await read_all(await ask(session, server.url)) == b"ok"
+                await until(lambda: not any(connection.is_usable for connection in session._connections))
 
     async def test_a_certificate_of_a_stranger(
         self, session: HttpSession, pair: tuple[ssl.SSLContext, ssl.SSLContext]
