@@ -66,7 +66,7 @@ def stream_analysis(request: HttpRequest) -> HttpResponseBase:
     """
     form = AnalysisForm(request.POST)
     if not form.is_valid():
-        errors = {field: list(sentences) for field, sentences in form.errors.items()}
+        errors = {field: [str(sentence) for sentence in sentences] for field, sentences in form.errors.items()}
         return problem_response(InvalidInput("Nothing was analysed.", errors=errors), request)
     events = _stream_analyses(request.actor, form.cleaned_data)  # type: ignore[attr-defined]
     return StreamingHttpResponse(events, content_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
@@ -89,7 +89,7 @@ async def _stream_analyses(actor: Actor, wanted: dict[str, Any]) -> AsyncIterato
         reading: asyncio.Future[Analysed | None] | None = None
         try:
             while True:
-                reading = reading or asyncio.ensure_future(anext(results, None))  # type: ignore[arg-type]
+                reading = reading or asyncio.ensure_future(anext(results, None))
                 done, _ = await asyncio.wait({reading}, timeout=PING_SECONDS)
                 if not done:
                     yield PING

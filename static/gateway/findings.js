@@ -18,7 +18,7 @@ function bar(share, name, value, { isStrong = false } = {}) {
 }
 
 function showScale({ label, score }) {
-  const words = `${score > 0 ? "+" : ""}${score.toFixed(2)}`;
+  const words = `${score > 0 ? "+" : score < 0 ? "−" : ""}${Math.abs(score).toFixed(2)}`;
   return [
     make("p", { class: "an-verdict" }, make("b", {}, label[0].toUpperCase() + label.slice(1)), make("span", {}, words)),
     make(

@@ -184,3 +184,8 @@ def test_a_text_is_analysed_and_each_finding_has_a_fitting_form(page: Page) -> N
     page.get_by_role("button", name="Run").click()
     expect(page.locator(".an-result .pg-state")).to_have_text(["ready"], timeout=PATIENCE)
     expect(page.get_by_role("article", name="Title")).to_contain_text("Found by")
+
+    page.context.clear_cookies(name="sessionid")
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_role("alert")).to_contain_text("Your session has ended")
+    expect(page.get_by_role("button", name="Run")).to_be_enabled()
