@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,19 +12,19 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.test import AsyncClient, Client
 
-from apps.billing.errors import BudgetExceeded
-from apps.billing.models import UsageRecord
+from apps.billing.models import Price, UsageRecord
 from apps.core.actor import Actor
 from apps.gateway import views
-from apps.gateway.choices import Analysis
-from apps.gateway.errors import RequestLimitReached
+from apps.gateway.choices import Analysis, LimitScope
 from apps.gateway.models import Model
 from apps.gateway.runtime import Runtime
 from apps.gateway.services import analysing
-from apps.gateway.services.analysis import LONGEST_SOURCE, Title, asking
+from apps.gateway.services.analysis import LONGEST_SOURCE, Title
 from apps.users.selectors import actor_of_user
+from tests.factories.billing import BudgetFactory
+from tests.factories.gateway import LimitFactory
 from tests.factories.users import MembershipFactory, UserFactory
-from tests.gateway.conftest import run_in_database
+from tests.gateway.conftest import LONG_AGO, run_in_database
 from tests.support.upstreams import Scenario, Upstream
 
 PAGE = "/admin/playground/analysis"
@@ -212,22 +211,29 @@ async def test_the_sandbox_is_said_not_to_be_asked(model: Upstream, person: Acto
     assert (title["method"], title["reason"], title["error"]) == ("fallback", "sandbox", None)
 
 
-@pytest.mark.parametrize(
-    ("refusal", "status"),
-    [(BudgetExceeded("The budget is spent."), 402), (RequestLimitReached("Too many calls a minute."), 429)],
-    ids=["budget", "limit"],
-)
-async def test_a_refused_call_is_told_where_it_happened(
-    model: Upstream, person: Actor, monkeypatch: pytest.MonkeyPatch, refusal: Exception, status: int
-) -> None:
-    async def refuse(**asked: Any) -> None:
-        raise refusal
-
-    monkeypatch.setattr(asking, "open_chat", refuse)
+async def test_a_spent_budget_is_told_where_it_happened(model: Upstream, person: Actor, runtime: Runtime) -> None:
+    price = dict.fromkeys(("input_micros", "output_micros", "cached_micros", "cache_write_micros"), 1_000_000)
+    await run_in_database(
+        lambda: Price.objects.create(provider="openai", model="upstream-model", valid_from=LONG_AGO, **price)
+    )
+    await run_in_database(lambda: BudgetFactory(organization_id=person.organization_id, hard_micros=1))
+    await runtime.catalogue.reload()
     found = await run_analyses(person, Analysis.TITLE, Analysis.SENTIMENT, model="upstream-model")
     for name in ("title", "sentiment"):
-        assert (found[name]["error"]["status"], found[name]["error"]["detail"]) == (status, str(refusal))
+        assert (found[name]["error"]["status"], found[name]["error"]["code"]) == (402, "billing.budget_exceeded")
         assert (found[name]["method"], found[name]["reason"]) == ("fallback", "refused")
+    assert found["title"]["finding"] == {"text": "The new espresso machine is wonderful"}
+    assert model.received == []
+
+
+async def test_a_limit_that_is_reached_is_told_and_what_came_before_it_stays(model: Upstream, person: Actor) -> None:
+    await run_in_database(lambda: LimitFactory(scope=LimitScope.USER, requests_per_minute=1))
+    model.play(Scenario(pieces=('{"title": "Machines"}',)))
+    first = await run_analyses(person, Analysis.TITLE, model="upstream-model")
+    second = await run_analyses(person, Analysis.TITLE, model="upstream-model")
+    assert (first["title"]["method"], first["title"]["error"]) == ("model", None)
+    assert (second["title"]["method"], second["title"]["error"]["status"]) == ("fallback", 429)
+    assert second["title"]["error"]["code"] == "gateway.request_limit_reached"
 
 
 async def test_an_unknown_model_is_an_error_of_each_analysis(model: Upstream, person: Actor) -> None:
@@ -281,7 +287,7 @@ async def test_what_is_ready_comes_first(person: Actor, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(analysing, "_SERVICES", {Analysis.SUMMARY: wait, Analysis.TITLE: answer})
     results: AsyncIterator[analysing.Analysed] = analysing.analyse_text(
-        actor=replace(person), text=TEXT, analyses=[Analysis.SUMMARY, Analysis.TITLE]
+        actor=person, text=TEXT, analyses=[Analysis.SUMMARY, Analysis.TITLE]
     )
     assert (await anext(results)).analysis is Analysis.TITLE
     is_told.set()
