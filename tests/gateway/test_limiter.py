@@ -22,7 +22,8 @@ from apps.core.errors import AppError
 from apps.core.redis import get_redis
 from apps.core.redis_line import Answered
 from apps.gateway.errors import LimitsUnreachable, ParallelLimitReached, RequestLimitReached, TokenLimitReached
-from apps.gateway.runtime.limiter import PREFIX, RENEW_SECONDS, SCRIPT, Limiter
+from apps.gateway.runtime.binding import PREFIX
+from apps.gateway.runtime.limiter import RENEW_SECONDS, SCRIPT, Limiter
 from apps.gateway.runtime.window import (
     FITS,
     KIND_BUCKET,
