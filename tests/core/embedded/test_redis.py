@@ -122,6 +122,22 @@ def test_a_server_that_cannot_start_says_why(redis):
         redis.wait_until_ready(30)
 
 
+def test_a_start_that_is_in_the_way_of_another_is_tried_again(redis, monkeypatch):
+    redis.stop()
+    wait_until_ready, failures = redis.wait_until_ready, [EmbeddedServiceError("somebody took the port meanwhile")]
+
+    def fail_once(seconds):
+        if failures:
+            redis.process.kill()
+            redis.process.wait()
+            raise failures.pop()
+        wait_until_ready(seconds)
+
+    monkeypatch.setattr(redis, "wait_until_ready", fail_once)
+    assert connect(redis.start()).ping()
+    assert failures == []
+
+
 def test_a_server_that_does_not_answer_in_time_is_reported(redis, monkeypatch):
     monkeypatch.setattr(redis, "_port", 1)
     with pytest.raises(EmbeddedServiceError, match="Redis does not answer"):
