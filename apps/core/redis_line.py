@@ -23,7 +23,7 @@ from redis.exceptions import TimeoutError as RedisTimeout
 from apps.core.redis import CONNECT_TIMEOUT_SECONDS
 
 Answered = Callable[[bytes | Exception], None]
-"""Gets what the script returned, or why it did not run: a RedisError or OSError."""
+"""Gets what the script returned, or why it did not run: a RedisError or OSError, or what packing its words raised."""
 
 
 class ScriptLine:
@@ -71,9 +71,9 @@ class ScriptLine:
             if isinstance(answer, ResponseError) and str(answer).startswith("NOSCRIPT") and wire.is_open:
                 wire.send((b"EVAL", self._script, *words), answered)
             else:
-                answered(answer)
                 if isinstance(answer, ResponseError) and str(answer).startswith("READONLY"):
                     wire.hang_up(RedisConnectionError("This Redis was demoted."))  # its name may lead to another by now
+                answered(answer)
 
         wire.send((b"EVALSHA", self._digest, *words), check)
 
@@ -91,10 +91,13 @@ class ScriptLine:
             self._dialling = None
             early, self._early = self._early, []
             for words, answered in early:
-                if failure is None and self._wire is not None:
-                    self._send(self._wire, words, answered)
-                else:
+                if failure is not None or self._wire is None:
                     answered(failure or RedisConnectionError("The connection was closed."))
+                    continue
+                try:
+                    self._send(self._wire, words, answered)
+                except Exception as error:  # what cannot be packed concerns nobody else
+                    answered(error)
 
 
 class _Wire(asyncio.Protocol):
@@ -123,6 +126,9 @@ class _Wire(asyncio.Protocol):
         self._reader.feed(data)
         try:
             while (answer := self._reader.gets()) is not False:
+                if not self._waiting:
+                    self.hang_up(RedisConnectionError("Redis answered what nobody had asked."))
+                    return
                 self._waiting.popleft()[1](answer)
         except hiredis.ProtocolError as error:
             self.hang_up(RedisConnectionError(str(error)))

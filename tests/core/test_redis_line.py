@@ -158,6 +158,23 @@ async def test_what_cannot_be_packed_costs_nobody_else_an_answer(caller: Caller)
     assert await asyncio.gather(one, caller.begin("key", "3")) == [b"key:2", b"key:3"]
 
 
+async def test_what_cannot_be_packed_fails_also_before_the_connection_stands(caller: Caller) -> None:
+    early = caller.begin("key", "1")
+    odd = caller.begin("key", object())
+    late = caller.begin("key", "2")
+    assert [type(found) for found in await asyncio.gather(early, odd, late, return_exceptions=True)] == [
+        bytes, TypeError, bytes,
+    ]  # fmt: skip
+
+
+async def test_an_answer_too_many_ends_the_connection(impostor: list[bytes]) -> None:
+    impostor.append(b"$5\r\nkey:1\r\n" * 2)
+    caller = Caller(ScriptLine(ECHO, timeout_seconds=5))
+    assert await caller.ask("key", "1") == b"key:1"
+    await until(lambda: not caller.line._wire.is_open)
+    await caller.line.close()
+
+
 async def test_closing_at_once_fails_what_has_not_been_sent() -> None:
     caller = Caller(ScriptLine(ECHO, timeout_seconds=5))
     early = caller.begin("key", "1")

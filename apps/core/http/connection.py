@@ -22,8 +22,8 @@ class Connection(asyncio.Protocol):
     """Sends requests and hands out what comes back. `on_free` is told when it can serve the next."""
 
     __slots__ = (
-        "_head_bytes", "_heard_at", "_is_interim", "_is_large", "_is_until_close", "_is_unwanted", "_loop", "_on_free",
-        "_on_lost", "_parser", "_read_seconds", "_response", "_transport", "_watch", "_watch_at", "is_usable",
+        "_has_ended", "_head_bytes", "_heard_at", "_is_interim", "_is_large", "_is_until_close", "_is_unwanted", "_loop",
+        "_on_free", "_on_lost", "_parser", "_read_seconds", "_response", "_transport", "_watch", "_watch_at", "is_usable",
     )  # fmt: skip
 
     def __init__(self, *, on_free: Callable[[Connection], None], on_lost: Callable[[Connection], None]) -> None:
@@ -33,6 +33,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._response: Response | None = None
+        self._has_ended = False
         self._head_bytes = 0
         self._is_interim = False
         self._is_until_close = False
@@ -124,6 +125,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Hang up: no answer comes any more, and nobody reads what we still had to send."""
+        self._has_ended = True
         self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -137,7 +139,7 @@ class Connection(asyncio.Protocol):
         response, self._response = self._response, None
         if response is None:
             return
-        if response.status and self._is_until_close and exc is None:
+        if response.status and self._is_until_close and self._has_ended and exc is None:
             response.end()
         elif response.status or self._head_bytes:
             response.end(AnswerCut("The connection was closed before the end of the answer."))

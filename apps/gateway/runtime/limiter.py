@@ -209,7 +209,7 @@ class Limiter:
                     self._give_back(operation, operation.answer.result())
                 raise
             except (RedisError, OSError, TimeoutError):
-                pass  # _send has said so
+                pass  # _answered has said so
         return self._ask_locally(verb, binds, slot), True
 
     def _hold(self, slot: str, binds: list[Bind]) -> None:

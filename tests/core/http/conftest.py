@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 import pytest_asyncio
 
 from apps.core.http import HttpSession, Response
+from apps.core.http.session import AddressInfo
 
 Speak = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -86,3 +88,14 @@ async def read_all(response: Response) -> bytes:
     while part := await response.read():
         parts.append(part)
     return b"".join(parts)
+
+
+async def answer_and_leave(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer once and hang up."""
+    writer.write(PLAIN)
+    writer.close()
+
+
+def at(port: int, *hosts: str) -> list[AddressInfo]:
+    """Return addresses as a resolver gives them."""
+    return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port)) for host in hosts]

@@ -256,6 +256,22 @@ async def test_an_end_without_a_close_is_an_end(session: HttpSession) -> None:
         over.set()
 
 
+async def test_an_end_of_our_own_is_none(session: HttpSession) -> None:
+    over = asyncio.Event()
+
+    async def go_on(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + b"\r\nuntil the end")
+        await over.wait()
+
+    async with serving(go_on) as server:
+        found = await ask(session, server.url)
+        assert await found.read() == b"until the end"
+        await session.close()
+        with pytest.raises(AnswerCut):
+            await found.read()
+        over.set()
+
+
 async def test_an_answer_that_is_not_read_to_its_end_holds_up_no_other(
     session: HttpSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:

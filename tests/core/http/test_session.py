@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
-from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from apps.core.http import AddressInvalid, ConnectFailed, ConnectionCut, ConnectTimedOut, HeaderInvalid, HttpSession
 from apps.core.http import session as session_module
 from apps.core.http.connection import Connection
 from apps.core.http.session import AddressInfo, resolve_name
-from tests.core.http.conftest import PLAIN, ask, read_all, serving
+from tests.core.http.conftest import PLAIN, answer_and_leave, ask, at, read_all, serving
 from tests.support.waiting import until
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-def at(port: int, *hosts: str) -> list[AddressInfo]:
-    return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port)) for host in hosts]
 
 
 async def test_connections_are_used_again(session: HttpSession) -> None:
@@ -45,10 +33,6 @@ async def test_a_server_that_closes_is_dialled_anew(session: HttpSession) -> Non
 
 
 async def test_a_kept_connection_that_was_closed_meanwhile_is_not_used(session: HttpSession) -> None:
-    async def answer_and_leave(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(PLAIN)
-        writer.close()
-
     async with serving(answer_and_leave, PLAIN) as server:
         await read_all(await ask(session, server.url))
         await until(lambda: not session._connections)
@@ -78,10 +62,6 @@ async def test_connections_rest_only_so_long(session: HttpSession, monkeypatch: 
 
 
 async def test_the_sweep_clears_away_what_was_closed(session: HttpSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def answer_and_leave(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(PLAIN)
-        writer.close()
-
     monkeypatch.setattr(session_module, "KEEPALIVE_SECONDS", 0.1)
     async with serving(answer_and_leave) as server:
         await read_all(await ask(session, server.url))
@@ -316,89 +296,3 @@ async def test_what_cannot_be_sent_opens_no_connection(session: HttpSession) -> 
 async def test_the_system_resolves_names() -> None:
     found = await resolve_name("localhost", 80)
     assert {where[0] for *_, where in found} & {"127.0.0.1", "::1"}
-
-
-class TestTls:
-    @pytest.fixture
-    def pair(self, tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-        """Return the contexts of a server at 127.0.0.1 and of a client that trusts it."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-        now = datetime.now(UTC)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(1)
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-            .sign(key, hashes.SHA256())
-        )
-        pem = certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        (tmp_path / "pair.pem").write_bytes(pem)
-        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        server.load_cert_chain(tmp_path / "pair.pem")
-        client = ssl.create_default_context(cafile=str(tmp_path / "pair.pem"))
-        return server, client
-
-    async def test_a_certificate_that_is_trusted(
-        self, session: HttpSession, pair: tuple[ssl.SSLContext, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(session_module, "_tls", lambda: pair[1])
-        async with serving(tls=pair[0]) as server:
-            for _ in range(2):
-                assert await read_all(await ask(session, server.url)) == b"ok"
-            assert server.connections == 1
-            await session.close()
-
-    async def test_leaving_while_dialling_harms_nobody_else(
-        self, session: HttpSession, pair: tuple[ssl.SSLContext, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(session_module, "_tls", lambda: pair[1])
-        async with serving(tls=pair[0]) as server:
-            for turns in range(24):
-                leaving = asyncio.create_task(ask(session, server.url))
-                for _ in range(turns):
-                    await asyncio.sleep(0)
-                leaving.cancel()
-                found = await asyncio.gather(*(ask(session, server.url) for _ in range(2)))
-                assert [await read_all(answer) for answer in found] == [b"ok"] * 2
-                await asyncio.gather(leaving, return_exceptions=True)
-                for connection in tuple(session._connections):
-                    connection.abort()
-            await until(lambda: not session._connections)
-
-    async def test_a_server_that_says_goodbye_is_not_asked_again(
-        self, session: HttpSession, pair: tuple[ssl.SSLContext, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        async def answer_and_leave(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(PLAIN)
-            writer.close()
-
-        monkeypatch.setattr(session_module, "_tls", lambda: pair[1])
-        async with serving(answer_and_leave, tls=pair[0]) as server:
-            for _ in range(5):
-                assert await read_all(await ask(session, server.url)) == b"ok"
-                await until(lambda: not any(connection.is_usable for connection in session._connections))
-
-    async def test_a_certificate_of_a_stranger(
-        self, session: HttpSession, pair: tuple[ssl.SSLContext, ssl.SSLContext]
-    ) -> None:
-        async with serving(tls=pair[0]) as server:
-            with pytest.raises(ConnectFailed, match="certificate verify failed"):
-                await ask(session, server.url)
-
-    async def test_a_certificate_for_another_name(
-        self, pair: tuple[ssl.SSLContext, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        async def resolve(host: str, port: int) -> list[AddressInfo]:
-            return at(port, "127.0.0.1")
-
-        monkeypatch.setattr(session_module, "_tls", lambda: pair[1])
-        async with HttpSession(resolve=resolve) as session, serving(tls=pair[0]) as server:
-            with pytest.raises(ConnectFailed, match="Hostname mismatch"):
-                await ask(session, f"https://other.example.com:{server.port}/")
